@@ -1,0 +1,35 @@
+"""The outside world → observations. No Django here.
+
+The registry: a source URL's scheme names the package that knows how to look at it.
+"""
+
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from collectors.base import Collector, CollectorError, Replayer
+
+SCHEMES = {
+    "nats": "collectors.nats",
+    "tls+nats": "collectors.nats",
+}
+
+
+def _package(url: str) -> str:
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
+        raise CollectorError(f"no collector for {scheme or 'an empty scheme'}://; use one of {known}", permanent=True)
+    return SCHEMES[scheme]
+
+
+def from_url(name: str, url: str) -> Collector:
+    """The collector of source `name` at `url`. Raises a permanent CollectorError for a scheme nobody knows."""
+    collector: Collector = import_module(_package(url)).collector(name, url)
+    return collector
+
+
+def replayer(name: str, url: str) -> Replayer | None:
+    """What can put messages back at `url`, or None where the broker cannot take them."""
+    make = getattr(import_module(_package(url)), "replayer", None)
+    found: Replayer | None = make(name, url) if make else None
+    return found

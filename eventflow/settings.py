@@ -1,0 +1,201 @@
+"""All configuration, from the environment; README's table lists every name with its default.
+
+What is wrong here is reported at start by `manage.py check`, with an id and a hint (eventflow/worker/checks.py).
+"""
+
+import importlib.util
+import os
+import secrets
+from pathlib import Path
+
+import dj_database_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str, default: bool) -> bool:
+    return os.environ.get(name, "1" if default else "0").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _list(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+# Where everything that Eventflow writes lies: database, secret key.
+EVENTFLOW_DATA = Path(os.environ.get("EVENTFLOW_DATA", BASE_DIR / ".eventflow")).resolve()
+EVENTFLOW_HTTP = os.environ.get("EVENTFLOW_HTTP", "127.0.0.1:8000")
+EVENTFLOW_OTLP_HTTP = os.environ.get("EVENTFLOW_OTLP_HTTP", "127.0.0.1:4318")
+EVENTFLOW_OTLP_GRPC = os.environ.get("EVENTFLOW_OTLP_GRPC", "127.0.0.1:4317")
+EVENTFLOW_OTLP_MAX_BYTES = int(os.environ.get("EVENTFLOW_OTLP_MAX_BYTES", 64 * 1024 * 1024))
+EVENTFLOW_OTLP_CORS = _list("EVENTFLOW_OTLP_CORS")
+EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
+EVENTFLOW_POLL_SECONDS = float(os.environ.get("EVENTFLOW_POLL_SECONDS", "2"))
+EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
+EVENTFLOW_RETENTION_HOURS = float(os.environ.get("EVENTFLOW_RETENTION_HOURS", 14 * 24))
+EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
+REDIS_URL = os.environ.get("REDIS_URL", "")
+
+
+def _secret_key() -> str:
+    """SECRET_KEY from the environment, or one made at first start and kept in the data folder, readable by its owner only."""
+    if key := os.environ.get("EVENTFLOW_SECRET_KEY"):
+        return key
+    path = EVENTFLOW_DATA / "secret_key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        EVENTFLOW_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key = secrets.token_urlsafe(50)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key)
+        return key
+
+
+SECRET_KEY = _secret_key()
+DEBUG = _flag("EVENTFLOW_DEBUG", False)
+ALLOWED_HOSTS = _list("EVENTFLOW_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = _list("EVENTFLOW_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "eventflow.accounts",
+    "eventflow.store",
+    "eventflow.live",
+    "eventflow.worker",
+    "eventflow.web",
+]
+if importlib.util.find_spec("demo"):
+    INSTALLED_APPS.append("demo")
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "eventflow.urls"
+ASGI_APPLICATION = "eventflow.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "eventflow.web.shell.context",
+            ],
+            "builtins": ["eventflow.web.templatetags.ef"],
+        },
+    }
+]
+
+DATABASES = {
+    "default": dj_database_url.parse(os.environ.get("DATABASE_URL") or f"sqlite:///{EVENTFLOW_DATA / 'eventflow.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # WAL: readers never wait. FULL: what is acknowledged survives a power cut. IMMEDIATE: writers queue, none deadlocks.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768;"
+        ),
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+
+CHANNEL_LAYERS = {
+    "default": (
+        {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "overview:page"
+LOGOUT_REDIRECT_URL = "accounts:login"
+
+# Two copies on one host (other ports) keep their own sessions: cookies know no port.
+_COOKIE_SUFFIX = EVENTFLOW_HTTP.rpartition(":")[2]
+SESSION_COOKIE_NAME = f"eventflow_session_{_COOKIE_SUFFIX}"
+CSRF_COOKIE_NAME = f"eventflow_csrf_{_COOKIE_SUFFIX}"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = EVENTFLOW_URL.startswith("https://")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        # Plotly and the timeline place marks by style attributes.
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    # Third-party scripts come out of the installed packages; none is committed.
+    ("vendor/plotly", str(Path(importlib.util.find_spec("plotly").origin).parent / "package_data")),  # type: ignore[union-attr, arg-type]  # a hard dependency
+]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+EMAIL_URL = os.environ.get("EVENTFLOW_EMAIL_URL", "")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("EVENTFLOW_LOG", "WARNING")},
+    "loggers": {"eventflow": {"level": os.environ.get("EVENTFLOW_LOG", "INFO")}},
+}
