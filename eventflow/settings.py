@@ -109,7 +109,9 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": dj_database_url.parse(os.environ.get("DATABASE_URL") or f"sqlite:///{EVENTFLOW_DATA / 'eventflow.sqlite3'}")
+    "default": dj_database_url.parse(
+        os.environ.get("DATABASE_URL") or f"sqlite:///{EVENTFLOW_DATA / 'eventflow.sqlite3'}"
+    )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # WAL: readers never wait. FULL: what is acknowledged survives a power cut. IMMEDIATE: writers queue, none deadlocks.
