@@ -1,7 +1,7 @@
 """The values a flow consists of: publications, their deliveries, the attempts of each, dead letters and replays.
 
-Frozen and complete: a page or an API answer is made of a `Flow` without asking anything else. Times are nanoseconds since
-the epoch; None means "not known". `flow.assemble` builds them; nothing here computes more than a sum.
+Frozen and complete: a page or an API answer is made of a `Flow` without asking anything else. Times are nanoseconds
+since the epoch; None means "not known". `flow.assemble` builds them; nothing here computes more than a sum.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ class ReplayState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowLetter:
-    """A dead letter as a flow sees it. `trace_id`, `span_id` are the letter's own traceparent, often a rewritten one."""
+    """A dead letter as a flow sees it. `trace_id`, `span_id` are its own traceparent, often a rewritten one."""
 
     id: str
     location: str
@@ -207,7 +207,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class KeyOrigin:
-    """Where a flow's key stands. `direct` spans hold it themselves, `inherited` ones belong by trace, link or letter."""
+    """Where a flow's key stands. `direct` spans hold it, `inherited` ones belong by trace, link or letter."""
 
     rule: str
     direct: int

@@ -1,6 +1,6 @@
 """A flow in one line: what the list of flows shows and what a store may keep beside the spans.
 
-`summarise` (in `flow`) makes it from an assembled flow; the words for a status stand here, so that every page says the same.
+`summarise` (in `flow`) makes it from an assembled flow; the words for a status stand here, once for all pages.
 """
 
 from dataclasses import dataclass

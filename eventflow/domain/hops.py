@@ -117,7 +117,7 @@ def _same_publish(outer: HopEvidence, inner: HopEvidence) -> bool:
 
 
 def _judge_contexts(found: dict[Context, HopEvidence], spans: Mapping[Context, Span], order: list[Context]) -> None:
-    """A link is not always where the message came from: beside a creation context as parent, the ambient span is linked."""
+    """A link is not always where the message came from: where that is the parent, the ambient span is linked."""
     created = {context for proof in found.values() if proof.side is Side.PUBLISH for context in proof.contexts}
     for context in order:
         proof = found.get(context)
