@@ -1,0 +1,1 @@
+"""Who may do what: roles, single-use login links, API tokens, the audit trail."""

@@ -1,0 +1,1 @@
+"""Carries news ("this changed") to browsers over Channels, never content."""

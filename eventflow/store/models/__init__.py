@@ -1,0 +1,22 @@
+"""The tables, one module per noun. Meaning lives in the domain; models only hold and constrain."""
+
+from eventflow.store.models.alert import AlertRule, Incident, NotificationChannel, Silence
+from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
+from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
+from eventflow.store.models.replay import Replay, ReplayItem
+from eventflow.store.models.source import Source
+
+__all__ = [
+    "AlertRule",
+    "ConsumerGroup",
+    "DeadLetter",
+    "DeadLetterGroup",
+    "Destination",
+    "Incident",
+    "LagPoint",
+    "NotificationChannel",
+    "Replay",
+    "ReplayItem",
+    "Silence",
+    "Source",
+]

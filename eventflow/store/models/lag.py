@@ -1,0 +1,85 @@
+"""What brokers tell: destinations, consumer groups as they are now, and the history of their lag."""
+
+from django.db import models
+
+
+class Destination(models.Model):
+    source = models.CharField(max_length=100)
+    system = models.CharField(max_length=40)
+    name = models.CharField(max_length=300)
+    kind = models.CharField(max_length=20)
+    container = models.CharField(max_length=300, blank=True)
+    messages = models.BigIntegerField(null=True)
+    size_bytes = models.BigIntegerField(null=True)
+    published_total = models.BigIntegerField(null=True)
+    partitions = models.IntegerField(null=True)
+    dead_letters_of = models.JSONField(default=list)
+    dead_letter_certainty = models.CharField(max_length=20, blank=True)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "name"], name="one_row_per_destination")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ConsumerGroup(models.Model):
+    """A consumer group on one destination, as last seen; partitions summed. `status` is the lag engine's word."""
+
+    source = models.CharField(max_length=100)
+    system = models.CharField(max_length=40)
+    destination = models.CharField(max_length=300)
+    name = models.CharField(max_length=300)
+    container = models.CharField(max_length=300, blank=True)
+    subscriptions = models.JSONField(default=list)
+    service = models.CharField(max_length=200, blank=True)
+    """The service whose spans name this group; empty until one does."""
+    ready = models.BigIntegerField(null=True)
+    in_flight = models.BigIntegerField(null=True)
+    redelivered = models.BigIntegerField(null=True)
+    members = models.IntegerField(null=True)
+    paused = models.BooleanField(default=False)
+    oldest_at = models.DateTimeField(null=True)
+    unknown_reason = models.CharField(max_length=300, blank=True)
+    method = models.CharField(max_length=20, blank=True)
+    error_seconds = models.FloatField(null=True)
+    in_rate = models.FloatField(null=True)
+    out_rate = models.FloatField(null=True)
+    status = models.CharField(max_length=20, default="unknown")
+    status_reason = models.CharField(max_length=300, blank=True)
+    status_since = models.DateTimeField(null=True)
+    trend = models.SmallIntegerField(default=0)
+    """1 growing, 0 steady, -1 draining."""
+    drain_seconds = models.FloatField(null=True)
+    progress_at = models.DateTimeField(null=True)
+    """When it last settled or was delivered a message."""
+    seen_at = models.DateTimeField()
+    first_seen_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "destination", "name"], name="one_row_per_group_and_destination")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.destination}"
+
+
+class LagPoint(models.Model):
+    """One sample of a group's lag. `resolution_seconds` 0 is as sampled, 60 a minute's worst."""
+
+    group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="points")
+    at = models.DateTimeField()
+    resolution_seconds = models.PositiveSmallIntegerField(default=0)
+    ready = models.BigIntegerField(null=True)
+    in_flight = models.BigIntegerField(null=True)
+    age_seconds = models.FloatField(null=True)
+    published_total = models.BigIntegerField(null=True)
+    delivered_total = models.BigIntegerField(null=True)
+    settled_total = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["group", "resolution_seconds", "at"], name="one_point_per_instant")
+        ]

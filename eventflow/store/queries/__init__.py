@@ -1,0 +1,1 @@
+"""Reads. Every function says what it costs in queries; none writes."""

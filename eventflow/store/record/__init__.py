@@ -1,0 +1,1 @@
+"""Writes. Recording the same observation twice is harmless."""

@@ -1,0 +1,1 @@
+"""Reads the store, asks the domain, renders templates. Never talks to a broker."""

@@ -1,0 +1,1 @@
+"""Runs collectors and background jobs; the only part that talks to brokers."""
