@@ -1,6 +1,6 @@
 """No process outlives its launcher: a child ends when the pipe on its standard input closes, even after kill -9.
 
-`hold()` puts the own process on the leash; `python -m demo.leash COMMAND …` does it for a program that knows nothing of it.
+`hold()` puts the own process on the leash, `python -m demo.leash COMMAND …` a program that knows nothing of it.
 """
 
 import os

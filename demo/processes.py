@@ -1,6 +1,7 @@
 """The shop as running processes: a NATS server of its own and one process per service, all ended together.
 
-Promises a fresh start each time and that nothing survives `stop()`, Ctrl-C or kill -9 of the launcher. Restarts nothing.
+Promises a fresh start each time and that nothing survives `stop()`, Ctrl-C or kill -9 of the launcher. It restarts
+nothing by itself.
 """
 
 import asyncio

@@ -34,7 +34,9 @@ async def customers(shop: Context) -> None:
 
 def new_order() -> dict[str, Any]:
     basket = random.sample(list(CATALOGUE), k=random.choice((1, 1, 1, 2, 2, 3)))
-    items = [{"sku": sku, "quantity": random.choice((1, 1, 1, 2)), "price": CATALOGUE[sku]} for sku in basket]
+    items: list[dict[str, Any]] = [
+        {"sku": sku, "quantity": random.choice((1, 1, 1, 2)), "price": CATALOGUE[sku]} for sku in basket
+    ]
     number = random.randrange(10_000, 100_000)
     by_gift_card = random.random() < GIFT_CARD_SHARE
     return {

@@ -17,7 +17,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-class Undecodable(Exception):
+class UndecodableError(Exception):
     """The body cannot be read; no later attempt will read it better."""
 
 
@@ -40,14 +40,14 @@ def new_correlation_id() -> str:
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def first(type: str, source: str, data: dict[str, Any]) -> Event:
+def first(event_type: str, source: str, data: dict[str, Any]) -> Event:
     """An event without a cause: something happened outside, and a new correlation id begins."""
-    return Event(str(uuid4()), type, source, new_correlation_id(), data)
+    return Event(str(uuid4()), event_type, source, new_correlation_id(), data)
 
 
-def caused_by(cause: Event, type: str, source: str, data: dict[str, Any]) -> Event:
-    event_id = str(uuid5(NAMESPACE_URL, f"{cause.id}/{source}/{type}/{data.get('template', '')}"))
-    return Event(event_id, type, source, cause.correlation_id, data)
+def caused_by(cause: Event, event_type: str, source: str, data: dict[str, Any]) -> Event:
+    event_id = str(uuid5(NAMESPACE_URL, f"{cause.id}/{source}/{event_type}/{data.get('template', '')}"))
+    return Event(event_id, event_type, source, cause.correlation_id, data)
 
 
 def headers_of(event: Event, now: datetime) -> dict[str, str]:
@@ -68,9 +68,9 @@ def read_json(body: bytes) -> dict[str, Any]:
     try:
         data = json.loads(body)
     except ValueError as error:
-        raise Undecodable(f"{len(body)} bytes that are not JSON: {error}") from error
+        raise UndecodableError(f"{len(body)} bytes that are not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise Undecodable(f"a JSON object was expected, this is a {type(data).__name__}")
+        raise UndecodableError(f"a JSON object was expected, this is a {type(data).__name__}")
     return data
 
 

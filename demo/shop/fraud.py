@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from demo.shop import events, outside
-from demo.shop.events import Event, Undecodable
+from demo.shop.events import Event, UndecodableError
 from demo.shop.faults import Faults
 from demo.shop.service import Context, Service
 
@@ -18,7 +18,7 @@ def decode(body: bytes, faults: Faults) -> dict[str, Any]:
     try:
         return dict(json.loads(body.decode("utf-8")))
     except UnicodeDecodeError as error:
-        raise Undecodable(f"order is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise UndecodableError(f"order is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
 @service.consumes("fraud-check", decode=decode)

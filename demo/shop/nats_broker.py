@@ -6,9 +6,9 @@ Promises what `broker.py` says and translates every NATS error into BrokerError;
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
-import nats
+import nats.errors
 from nats.aio.client import Client
-from nats.errors import Error, TimeoutError
+from nats.errors import Error
 from nats.js.api import AckPolicy, ConsumerConfig, KeyValueConfig, StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import BucketNotFoundError, KeyWrongLastSequenceError, NoKeysError, NotFoundError
@@ -58,7 +58,7 @@ class NatsBroker:
 
     async def declare(self) -> None:
         for name, subjects in {**STREAMS, "ADVISORIES": ADVISORIES}.items():
-            await _asked(self._js.add_stream(StreamConfig(name=name, subjects=subjects)))
+            await _asked(self._js.add_stream(StreamConfig(name=name, subjects=subjects, allow_direct=True)))
         for group in GROUPS.values():
             config = ConsumerConfig(
                 durable_name=group.name,
@@ -81,7 +81,7 @@ class NatsBroker:
                 pull = await self._js.pull_subscribe_bind(durable=group.name, stream=group.stream)
                 self._pulls[group.name] = pull
             [message] = await pull.fetch(1, timeout=wait_seconds)
-        except TimeoutError:
+        except nats.errors.TimeoutError:
             return None
         except Error as error:
             raise BrokerError(str(error)) from error

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.util.types import AnyValue
 
 from demo.shop.telemetry import tracer
 
 
 async def http(method: str, host: str, path: str, *, seconds: float, status: HTTPStatus = HTTPStatus.OK) -> HTTPStatus:
-    attributes = {
+    attributes: dict[str, AnyValue] = {
         "http.request.method": method,
         "server.address": host,
         "server.port": 443,
@@ -31,7 +32,7 @@ async def http(method: str, host: str, path: str, *, seconds: float, status: HTT
 
 
 async def sql(operation: str, table: str, statement: str, *, seconds: float) -> None:
-    attributes = {
+    attributes: dict[str, AnyValue] = {
         "db.system.name": "postgresql",
         "db.namespace": "shop",
         "db.operation.name": operation,
@@ -43,7 +44,7 @@ async def sql(operation: str, table: str, statement: str, *, seconds: float) -> 
 
 
 async def smtp(host: str, recipient_domain: str, *, seconds: float) -> None:
-    attributes = {
+    attributes: dict[str, AnyValue] = {
         "server.address": host,
         "server.port": 25,
         "network.protocol.name": "smtp",

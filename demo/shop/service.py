@@ -18,7 +18,7 @@ from opentelemetry.trace import Span, StatusCode
 from demo.shop import dead_letter, events, telemetry
 from demo.shop.broker import Broker, BrokerError, Delivery
 from demo.shop.contract import GROUPS, Group, dead_letter_subject
-from demo.shop.events import Event, Undecodable
+from demo.shop.events import Event, UndecodableError
 from demo.shop.faults import Faults
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ class Context:
             headers[events.MESSAGE_ID] = message_id
         await self.send(event.type, event.body().decode().encode(encoding), headers)
 
-    async def reply(self, cause: Event, type: str, data: dict[str, Any]) -> None:
+    async def reply(self, cause: Event, event_type: str, data: dict[str, Any]) -> None:
         """Publish what follows from `cause`, under its correlation id."""
-        await self.publish(events.caused_by(cause, type, self.service, data))
+        await self.publish(events.caused_by(cause, event_type, self.service, data))
 
     async def send(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         with telemetry.sending(self._broker.system, subject, headers, body):
@@ -205,7 +205,7 @@ class Consumer:
             raise
 
     async def _failed(self, delivery: Delivery, error: Exception, span: Span) -> None:
-        if delivery.attempt <= len(BACKOFF_SECONDS) and not isinstance(error, Undecodable):
+        if delivery.attempt <= len(BACKOFF_SECONDS) and not isinstance(error, UndecodableError):
             pause = BACKOFF_SECONDS[delivery.attempt - 1]
             span.add_event("retry", {"delay_seconds": pause, "attempt": delivery.attempt})
             await self._broker.nak(delivery, pause)

@@ -1,4 +1,4 @@
-"""OpenTelemetry for the shop: the SDK with an OTLP/HTTP exporter, and the spans of a message as the conventions name them.
+"""OpenTelemetry for the shop: the SDK, an OTLP/HTTP exporter, and a message's spans as the conventions name them.
 
 Promises that a send span's context travels in the message's headers and that a process span links to it.
 When nobody listens at the OTLP address, the shop goes on and spans are dropped by the SDK.
@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.util.types import AnyValue
 
 from demo.shop.broker import Delivery
 
@@ -77,8 +77,8 @@ def processing(system: str, delivery: Delivery, group: str, *, new_trace: bool) 
         yield span
 
 
-def _message_attributes(system: str, subject: str, headers: dict[str, str], body: bytes) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
+def _message_attributes(system: str, subject: str, headers: dict[str, str], body: bytes) -> dict[str, AnyValue]:
+    attributes: dict[str, AnyValue] = {
         "messaging.system": system,
         "messaging.destination.name": subject,
         "messaging.message.body.size": len(body),

@@ -1,4 +1,7 @@
-"""`manage.py demo`: Eventflow and the shop together, afresh each time; `--list` and `FAULT on|off` talk to a running one."""
+"""`manage.py demo`: Eventflow and the shop together, afresh each time.
+
+`--list` and `FAULT on|off` talk to the one that runs.
+"""
 
 import asyncio
 import os
@@ -35,7 +38,7 @@ More faults: {python} manage.py demo --list. Ctrl-C stops all of it.
 
 class Command(BaseCommand):
     help = "Runs Eventflow with a living shop, or switches the shop's faults."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # `up` checks; a switch must work at once
+    requires_system_checks = ()  # `up` checks; a switch must work at once
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("fault", nargs="?", choices=[*FAULTS, "all"], help="a fault of the running shop, or all")
