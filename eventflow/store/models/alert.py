@@ -4,7 +4,7 @@ from django.db import models
 
 
 class NotificationChannel(models.Model):
-    """Where news of incidents goes: an Apprise URL (mailto://…) or a webhook. The URL is secret: not shown, not logged."""
+    """Where news of incidents goes: an Apprise URL (mailto://…) or a webhook. The URL is secret: never shown."""
 
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=20, default="webhook")
