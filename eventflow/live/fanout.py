@@ -1,7 +1,7 @@
 """One subscription to the news per process, and at most one coalesced frame per viewer per tick.
 
-A viewer says which topics its page shows; it gets a frame ``{"news": [topics]}`` only when one of them changed. One that
-does not take its frames in time is told ``{"stale": true}`` once it does, and then asks for everything again.
+A viewer says which topics its page shows; it gets a frame ``{"news": [topics]}`` only when one of them changed.
+One that does not take its frames in time is told ``{"stale": true}`` once it does, and asks for everything again.
 """
 
 import asyncio
