@@ -82,6 +82,10 @@ class FlowLetter:
     service: str | None = None
     system: str | None = None
     event_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    payload: bytes | None = None
+    payload_note: str | None = None
+    content_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
