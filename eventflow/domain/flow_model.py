@@ -40,10 +40,10 @@ class DeliveryStatus(StrEnum):
 class LetterStatus(StrEnum):
     """What became of a dead letter."""
 
-    WAITING = "waiting"
+    OPEN = "open"
     REPLAYING = "replaying"
     REPLAYED = "replayed"
-    FAILED_AGAIN = "failed again"
+    RESOLVED = "resolved"
     ARCHIVED = "archived"
 
 
@@ -51,6 +51,7 @@ class ReplayState(StrEnum):
     """What is known of one replayed message."""
 
     QUEUED = "queued"
+    SENDING = "sending"
     SENT = "sent"
     CONSUMED = "consumed"
     CONFIRMED = "confirmed"
@@ -76,7 +77,7 @@ class FlowLetter:
     error_message: str | None = None
     stack: str | None = None
     attempts: int | None = None
-    status: LetterStatus = LetterStatus.WAITING
+    status: LetterStatus = LetterStatus.OPEN
     correlation_id: str | None = None
     correlation_rule: str | None = None
     service: str | None = None
