@@ -42,7 +42,10 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to put back. `headers` in order; `token` identifies the attempt and makes a second sending harmless where the broker can tell."""
+    """A message to put back.
+
+    `headers` in order; `token` identifies the attempt and makes a second sending harmless where the broker can tell.
+    """
 
     destination: str
     group: str | None
@@ -69,7 +72,10 @@ class Replayer(Protocol):
         ...
 
     async def send(self, message: Outgoing) -> str:
-        """Send and return the position the broker gave it. Raises CollectorError; then nothing may be assumed sent only if `permanent`."""
+        """Send, and return the position the broker gave it.
+
+        Raises CollectorError. Only a permanent one says for sure that nothing was sent.
+        """
         ...
 
     async def close(self) -> None:

@@ -26,18 +26,18 @@ EVENTFLOW_DATA = Path(os.environ.get("EVENTFLOW_DATA", BASE_DIR / ".eventflow"))
 EVENTFLOW_HTTP = os.environ.get("EVENTFLOW_HTTP", "127.0.0.1:8000")
 EVENTFLOW_OTLP_HTTP = os.environ.get("EVENTFLOW_OTLP_HTTP", "127.0.0.1:4318")
 EVENTFLOW_OTLP_GRPC = os.environ.get("EVENTFLOW_OTLP_GRPC", "127.0.0.1:4317")
-EVENTFLOW_OTLP_MAX_BYTES = int(os.environ.get("EVENTFLOW_OTLP_MAX_BYTES", 64 * 1024 * 1024))
+EVENTFLOW_OTLP_MAX_BYTES = int(os.environ.get("EVENTFLOW_OTLP_MAX_BYTES", "67108864"))
 EVENTFLOW_OTLP_CORS = _list("EVENTFLOW_OTLP_CORS")
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
 EVENTFLOW_POLL_SECONDS = float(os.environ.get("EVENTFLOW_POLL_SECONDS", "2"))
 EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
-EVENTFLOW_RETENTION_HOURS = float(os.environ.get("EVENTFLOW_RETENTION_HOURS", 14 * 24))
+EVENTFLOW_RETENTION_HOURS = float(os.environ.get("EVENTFLOW_RETENTION_HOURS", "336"))
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 
 
 def _secret_key() -> str:
-    """SECRET_KEY from the environment, or one made at first start and kept in the data folder, readable by its owner only."""
+    """SECRET_KEY from the environment, or one made at first start and kept, for its owner only, in the data folder."""
     if key := os.environ.get("EVENTFLOW_SECRET_KEY"):
         return key
     path = EVENTFLOW_DATA / "secret_key"
@@ -114,7 +114,7 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # WAL: readers never wait. FULL: what is acknowledged survives a power cut. IMMEDIATE: writers queue, none deadlocks.
+    # WAL: readers never wait. FULL: what is acknowledged survives a power cut. IMMEDIATE: writers queue up.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -133,7 +133,7 @@ CHANNEL_LAYERS = {
     )
 }
 
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost//"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -182,7 +182,6 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [
     BASE_DIR / "static",
     # Third-party scripts come out of the installed packages; none is committed.

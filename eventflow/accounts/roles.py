@@ -1,4 +1,4 @@
-"""Three roles, each holding the ones before: a viewer may look, an operator may replay and silence, an admin may configure."""
+"""Three roles, each holding the ones before: a viewer looks, an operator replays and silences, an admin configures."""
 
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 RANK = {VIEWER: 1, OPERATOR: 2, ADMIN: 3}

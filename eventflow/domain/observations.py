@@ -65,7 +65,7 @@ class SpanEvent:
 class Messaging:
     """A span's messaging attributes in the current conventions' terms, whatever dialect they arrived in.
 
-    `rules` tells for each field which attribute (or fallback) gave it, e.g. ``{"group": "messaging.kafka.consumer.group"}``.
+    `rules` tells for each field what gave it, e.g. ``{"group": "messaging.kafka.consumer.group"}``.
     """
 
     system: str | None = None
@@ -133,7 +133,7 @@ class LagSample:
     oldest_at    when the oldest waiting message was published; None if nothing waits or it is unknown
     method       how it was measured: ``broker-exact``, ``probe-exact``, ``interpolated``, ``little``, ``spans``
     error_seconds  how wrong `oldest_at` may be
-    published_total, delivered_total, settled_total  monotonic counters to take rates from (per group's filter where the broker has it)
+    published_total, delivered_total, settled_total  monotonic counters to take rates from (per group's filter if known)
     """
 
     source: str
@@ -187,7 +187,7 @@ class DeadLetter:
 
     location, position  where the letter lies now: dead-letter destination and sequence (or partition:offset, or id)
     destination, group  where it failed
-    headers             in order, repeated names kept, values as text (bytes that are no UTF-8: base64 with a ``base64:`` prefix)
+    headers             in order, repeated names kept; values as text (no UTF-8: base64 after ``base64:``)
     payload             the body, or None when it is gone or may not be read (`payload_note` says why)
     evidence            field → what gave it, e.g. ``{"error_type": "header X-Error-Type"}``
     """
@@ -225,7 +225,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How a collector fares: ``connecting``, ``ok``, ``blind`` (cannot see, will try again) or ``stopped`` (permanent)."""
+    """How a collector fares: ``connecting``, ``ok``, ``blind`` (will try again) or ``stopped`` (will not)."""
 
     source: str
     system: str

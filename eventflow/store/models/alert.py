@@ -4,7 +4,7 @@ from django.db import models
 
 
 class NotificationChannel(models.Model):
-    """Where news of incidents goes: an Apprise URL (mailto://…) or a webhook. The URL holds secrets: never shown, never logged."""
+    """Where news of incidents goes: an Apprise URL (mailto://…) or a webhook. The URL is secret: never shown."""
 
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=20, default="webhook")
@@ -19,7 +19,7 @@ class NotificationChannel(models.Model):
 
 
 class AlertRule(models.Model):
-    """A lag (or dead-letter, or blind-collector) rule; `pattern` is a glob over consumer groups, destinations or sources.
+    """A lag, dead-letter or blind-collector rule; `pattern` is a glob over groups, destinations or sources.
 
     kind ``lag``: fires when the oldest waiting message is older than `seconds` or more than `messages` wait (whichever
     is set) for `for_seconds`; recovers below `recover_ratio` of it for `recover_seconds`.

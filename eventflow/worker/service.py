@@ -1,0 +1,178 @@
+"""The running Eventflow: web server, receivers, collectors, digester, Celery, in one process and one event loop.
+
+Each role can run alone (`manage.py up --roles web`), so that docker-compose and large installations split them. Starts
+everything or says why not; stops everything in the order that loses nothing: receivers first, writers last.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+import collectors
+from collectors.base import Collector, CollectorError, Emit
+from collectors.otlp import OtlpReceiver
+from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
+from eventflow.live import news
+from eventflow.store import record, spans
+from eventflow.worker import addresses, collect, sources
+from eventflow.worker.digest import Digester
+from eventflow.worker.embedded_celery import EmbeddedCelery
+
+ROLES = ("web", "ingest", "collect", "tasks")
+log = logging.getLogger(__name__)
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn without its own signal handling: this module decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class Recorder:
+    """What collectors emit into: spans to the inbox (durable on return), the rest to its tables, then the news."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._commit = spans.GroupCommit()
+        # One thread: SQLite has one writer anyway, and it keeps one database connection.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+
+    async def emit(self, batch: Sequence[Observation]) -> None:
+        """The collectors' `Emit`. Raises CollectorError when the store cannot take more now."""
+        traces = [item for item in batch if isinstance(item, SpanBatch)]
+        others = [item for item in batch if not isinstance(item, SpanBatch)]
+        try:
+            if traces:
+                await self._commit.submit(traces)
+                self._wake()
+            if others:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._record, others)
+        except (spans.StoreBusy, DatabaseError) as error:
+            raise CollectorError(f"the store cannot take more right now: {error}") from error
+
+    @staticmethod
+    def _record(batch: Sequence[Observation]) -> None:
+        connection.close_if_unusable_or_obsolete()
+        news.publish(record.observations(batch, timezone.now()))
+
+    def close(self) -> None:
+        """Write what was accepted and give the connections back."""
+        self._commit.close()
+        self._thread.submit(connection.close).result()
+        self._thread.shutdown()
+
+
+class Service:
+    """Everything that runs for the chosen roles, until `stop()` or a signal."""
+
+    def __init__(self, roles: Sequence[str], on_ready: Callable[[], None]) -> None:
+        self.roles = frozenset(roles)
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._stop.set()
+
+    async def run(self, web_socket: socket.socket | None) -> None:
+        """Run until asked to stop; raises what made it fail."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        async with AsyncExitStack() as stack:
+            background: list[asyncio.Task[None]] = []
+            if "web" in self.roles:
+                news.home(loop)
+                stack.callback(news.home, None)
+                background.append(await self._start_web(stack, web_socket))
+            if "tasks" in self.roles and not settings.REDIS_URL:
+                celery = EmbeddedCelery()
+                celery.start()
+                stack.push_async_callback(loop.run_in_executor, None, celery.stop)
+            if self.roles & {"ingest", "collect"}:
+                background.append(self._start_collecting(stack))
+            self._on_ready()
+            await self._wait(background)
+
+    async def _wait(self, background: list[asyncio.Task[None]]) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in done - {stopped}:
+            task.result()
+
+    async def _start_web(self, stack: AsyncExitStack, web_socket: socket.socket | None) -> "asyncio.Task[None]":
+        config = uvicorn.Config(
+            "eventflow.asgi:application", lifespan="off", log_config=None, access_log=False, server_header=False,
+            ws_max_size=65536, ws_ping_interval=20, timeout_graceful_shutdown=2, proxy_headers=True,
+        )
+        server = _WebServer(config)
+        assert web_socket is not None  # noqa: S101  # bound by the command before anything else started
+        task = asyncio.create_task(server.serve(sockets=[web_socket]))
+
+        async def end() -> None:
+            server.should_exit = True
+            await asyncio.wait([task], timeout=5)
+
+        stack.push_async_callback(end)
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
+        return task
+
+    def _start_collecting(self, stack: AsyncExitStack) -> "asyncio.Task[None]":
+        digester = Digester(publish=news.publish)
+        recorder = Recorder(digester.wake)
+        digester.start()
+        stack.callback(digester.stop)
+        stack.callback(recorder.close)
+        task = asyncio.create_task(self._collect(recorder.emit))
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task], timeout=5)
+
+        stack.push_async_callback(end)
+        return task
+
+    async def _collect(self, emit: Emit) -> None:
+        found: list[Collector] = []
+        if "ingest" in self.roles:
+            found.append(
+                OtlpReceiver(
+                    http=settings.EVENTFLOW_OTLP_HTTP,
+                    grpc=settings.EVENTFLOW_OTLP_GRPC,
+                    max_bytes=settings.EVENTFLOW_OTLP_MAX_BYTES,
+                    cors=tuple(settings.EVENTFLOW_OTLP_CORS),
+                    correlation_keys=tuple(settings.EVENTFLOW_CORRELATION_KEYS),
+                )
+            )
+        if "collect" in self.roles:
+            found.extend(collectors.from_url(name, url) for name, url in sources.configured())
+
+        async def on_status(status: SourceStatus) -> None:
+            try:
+                await emit([status])
+            except CollectorError as error:
+                log.warning("%s: %s (%s)", status.source, status.message, error)
+
+        await collect.supervise(found, emit, on_status=on_status, now=timezone.now)
+
+
+OnStatus = Callable[[SourceStatus], Awaitable[None]]
+
+
+def bind_web(roles: Sequence[str]) -> socket.socket | None:
+    """Take the web port before anything else starts, so that a taken one is told at once."""
+    return addresses.listen("EVENTFLOW_HTTP", settings.EVENTFLOW_HTTP) if "web" in roles else None
