@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-import collectors
 from collectors.base import Collector, CollectorError, Emit
 from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
@@ -159,7 +158,7 @@ class Service:
                 )
             )
         if "collect" in self.roles:
-            found.extend(collectors.from_url(name, url) for name, url in sources.configured())
+            found.extend(collect.collector(name, url) for name, url in sources.configured())
 
         async def on_status(status: SourceStatus) -> None:
             try:
