@@ -1,4 +1,11 @@
-from django.urls import URLPattern
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return render(request, "overview/page.html")
+
 
 app_name = "overview"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [path("", page, name="page")]
