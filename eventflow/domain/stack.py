@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 
 PYTHON = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
-JAVA = re.compile(r"^\s*at (?:[\w.@-]*/)*(?P<name>[\w.$<>]+)\((?P<file>[\w.$]+|Native Method|Unknown Source)(?::(?P<line>\d+))?\)")
+JAVA = re.compile(
+    r"^\s*at (?:[\w.@-]*/)*(?P<name>[\w.$<>]+)\((?P<file>[\w.$]+|Native Method|Unknown Source)(?::(?P<line>\d+))?\)"
+)
 DOTNET = re.compile(r"^\s*at (?P<name>[\w.`+<>\[\]|,]+)\([^)]*\)(?: in (?P<file>.+):line (?P<line>\d+))?\s*$")
 NODE = re.compile(r"^\s*at (?:(?:async |new )?(?P<name>[^()]+?) \()?(?P<file>[^\s()]+):(?P<line>\d+):\d+\)?\s*$")
 GO_CALL = re.compile(r"^(?P<name>[\w./*()\-{}]+)\(.*\)$")
@@ -76,11 +78,11 @@ def frames(stack: str) -> tuple[Frame, ...]:
 def cause_block(stack: str) -> str:
     """The part of a chained trace that belongs to the root cause."""
     if "The above exception was the direct cause of" in stack:
-        return stack.split("The above exception was the direct cause of")[0]
+        return stack.split("The above exception was the direct cause of", maxsplit=1)[0]
     if "\nCaused by: " in stack:
         return stack.rsplit("\nCaused by: ", 1)[1]
     if " ---> " in stack and "--- End of inner exception" in stack:
-        return stack.rsplit(" ---> ", 1)[1].split("--- End of inner exception")[0]
+        return stack.rsplit(" ---> ", 1)[1].split("--- End of inner exception", maxsplit=1)[0]
     return stack
 
 
