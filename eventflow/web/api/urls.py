@@ -1,6 +1,6 @@
 """The REST API: the same reads and rights as the pages, described by OpenAPI at /api/v1/openapi.json."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 
 from eventflow.web.api import dead_letters, lag, problems, replays
@@ -34,4 +34,4 @@ def _open(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLReso
 
 
 app_name = "api"
-urlpatterns = [path("", (_open(list(api.urls[0])), "api"))]  # type: ignore[arg-type]  # an included URL list
+urlpatterns = _open(list(api.urls[0]))
