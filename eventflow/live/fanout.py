@@ -32,8 +32,9 @@ class Viewer:
 class Fanout:
     """The viewers of this process and loop. Starts listening with the first and stops after the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, send_timeout: float = SEND_TIMEOUT) -> None:
         self.viewers: set[Viewer] = set()
+        self._send_timeout = send_timeout
         self._task: asyncio.Task[None] | None = None
 
     def add(self, viewer: Viewer) -> None:
@@ -88,10 +89,9 @@ class Fanout:
             viewer.changed, viewer.stale = set(), False
             viewer.sending = asyncio.create_task(self._deliver(viewer, json.dumps(frame)))
 
-    @staticmethod
-    async def _deliver(viewer: Viewer, frame: str) -> None:
+    async def _deliver(self, viewer: Viewer, frame: str) -> None:
         try:
-            async with asyncio.timeout(SEND_TIMEOUT):
+            async with asyncio.timeout(self._send_timeout):
                 await viewer.send(frame)
         except TimeoutError:
             viewer.stale = True
