@@ -164,11 +164,15 @@ def _consumed(item: Item, seen: Consumed, now: datetime) -> Item:
             item, state=ItemState.CONFIRMED, sent_at=sent_at, consumed_at=consumed_at, finished_at=now, note=note
         )
     note = f"An attempt at {seen.service or 'the consumer'} failed; more may follow"
-    if item.state is ItemState.UNKNOWN:  # what came to an end is never outstanding again: its letter may be on a new way
-        return replace(item, sent_at=sent_at, consumed_at=consumed_at, note=f"{note}. {item.note}") if not item.consumed_at else item
-    return replace(
-        item, state=ItemState.CONSUMED, sent_at=sent_at, consumed_at=consumed_at, note=note
-    )
+    if (
+        item.state is ItemState.UNKNOWN
+    ):  # what came to an end is never outstanding again: its letter may be on a new way
+        return (
+            replace(item, sent_at=sent_at, consumed_at=consumed_at, note=f"{note}. {item.note}")
+            if not item.consumed_at
+            else item
+        )
+    return replace(item, state=ItemState.CONSUMED, sent_at=sent_at, consumed_at=consumed_at, note=note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,18 @@ FAILURE_NAMES = frozenset(
         "dlq_origin_message_id",
     }
 )
-TRACE_NAMES = frozenset({"traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "uber-trace-id"})
+TRACE_NAMES = frozenset(
+    {
+        "traceparent",
+        "tracestate",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "uber-trace-id",
+    }
+)
 
 
 def is_failure_header(name: str) -> bool:

@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 
 PYTHON = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<name>.+))?$')
-JAVA = re.compile(r"^\s*at (?:[\w.@-]*/)*(?P<name>[\w.$<>]+)\((?P<file>[\w.$]+|Native Method|Unknown Source)(?::(?P<line>\d+))?\)")
+JAVA = re.compile(
+    r"^\s*at (?:[\w.@-]*/)*(?P<name>[\w.$<>]+)\((?P<file>[\w.$]+|Native Method|Unknown Source)(?::(?P<line>\d+))?\)"
+)
 DOTNET = re.compile(r"^\s*at (?P<name>[\w.`+<>\[\]|,]+)\([^)]*\)(?: in (?P<file>.+):line (?P<line>\d+))?\s*$")
 NODE = re.compile(r"^\s*at (?:(?:async |new )?(?P<name>[^()]+?) \()?(?P<file>[^\s()]+):(?P<line>\d+):\d+\)?\s*$")
 GO_CALL = re.compile(r"^(?P<name>[\w./*()\-{}]+)\(.*\)$")

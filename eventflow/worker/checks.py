@@ -27,9 +27,9 @@ def check_addresses(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Ch
 def check_sources(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """eventflow.E002: a source nobody can read."""
     try:
-        for name, url in sources.configured():
-            collectors.from_url(name, url)
-    except CollectorError as error:
+        for source in sources.parse_all(settings.EVENTFLOW_SOURCES):
+            collectors.from_url(source.name, source.url)
+    except (sources.SourceError, CollectorError) as error:
         return [Error(f"EVENTFLOW_SOURCES: {error}", id="eventflow.E002")]
     return []
 

@@ -130,7 +130,9 @@ def _body(span: Span) -> bytes:
         kind=trace_pb2.Span.SPAN_KIND_PRODUCER,
         start_time_unix_nano=span.start_ns,
         end_time_unix_nano=span.end_ns,
-        attributes=_key_values({name: value for name, value in span.attributes.items() if isinstance(value, str | int)}),
+        attributes=_key_values(
+            {name: value for name, value in span.attributes.items() if isinstance(value, str | int)}
+        ),
         links=[
             trace_pb2.Span.Link(
                 trace_id=bytes.fromhex(link.trace_id),
@@ -140,7 +142,9 @@ def _body(span: Span) -> bytes:
             for link in span.links
         ],
         status=trace_pb2.Status(
-            code=trace_pb2.Status.STATUS_CODE_ERROR if span.status is SpanStatus.ERROR else trace_pb2.Status.STATUS_CODE_UNSET,
+            code=trace_pb2.Status.STATUS_CODE_ERROR
+            if span.status is SpanStatus.ERROR
+            else trace_pb2.Status.STATUS_CODE_UNSET,
             message=span.status_message,
         ),
     )

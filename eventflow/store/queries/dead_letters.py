@@ -163,7 +163,9 @@ def letter(pk: int) -> DeadLetter | None:
 
 def letters(wanted: Sequence[int]) -> list[DeadLetter]:
     """Letters by number, without what is heavy, in the order of failing. One query."""
-    return list(DeadLetter.objects.filter(pk__in=wanted).select_related("group").defer(*HEAVY).order_by("failed_at", "pk"))
+    return list(
+        DeadLetter.objects.filter(pk__in=wanted).select_related("group").defer(*HEAVY).order_by("failed_at", "pk")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ def lineage(of: DeadLetter) -> Lineage:
     items = list(ReplayItem.objects.filter(letter=of).select_related("replay").order_by("pk"))
     before = None
     if of.replay_token:
-        item = ReplayItem.objects.filter(token=of.replay_token).select_related("letter").defer("letter__payload").first()
+        item = (
+            ReplayItem.objects.filter(token=of.replay_token).select_related("letter").defer("letter__payload").first()
+        )
         before = item.letter if item else None
     tokens = [item.token for item in items]
     after = DeadLetter.objects.filter(replay_token__in=tokens).defer(*HEAVY).order_by("-pk").first() if tokens else None

@@ -67,7 +67,14 @@ def _summaries(replays: list[Replay]) -> list[Summary]:
     items = ReplayItem.objects.filter(replay__in=ids).order_by()
     for replay, state, number in items.values_list("replay_id", "state").annotate(Count("pk")):
         counts.setdefault(replay, {})[state] = number
-    columns = ("replay_id", "letter__group__title", "destination", "consumer_group", "letter__location", "letter__system")
+    columns = (
+        "replay_id",
+        "letter__group__title",
+        "destination",
+        "consumer_group",
+        "letter__location",
+        "letter__system",
+    )
     for replay, *what in items.values_list(*columns).distinct():
         about.setdefault(replay, []).append(tuple(what))
     return [
@@ -88,7 +95,9 @@ def history(text: str = "", before: datetime | None = None, limit: int = 50) -> 
     found = Replay.objects.all()
     for word in text.split()[:8]:
         found = found.filter(
-            Q(reason__icontains=word) | Q(created_by_name__icontains=word) | Q(items__letter__group__title__icontains=word)
+            Q(reason__icontains=word)
+            | Q(created_by_name__icontains=word)
+            | Q(items__letter__group__title__icontains=word)
         )
     found = found.distinct()
     total = found.count()
@@ -143,7 +152,9 @@ def queued(pk: UUID, limit: int) -> list[ReplayItem]:
 
 def observable(now: datetime, limit: int = 1000) -> list[ReplayItem]:
     """Items that evidence may still say something of: on their way, or unknown for less than an hour. One query."""
-    watched = Q(state__in=("sending", "sent", "consumed")) | Q(state="unknown", finished_at__gt=now - timedelta(hours=1))
+    watched = Q(state__in=("sending", "sent", "consumed")) | Q(
+        state="unknown", finished_at__gt=now - timedelta(hours=1)
+    )
     found = ReplayItem.objects.filter(watched).exclude(trace_id="").select_related("letter").order_by("pk")
     return list(found.defer("letter__payload", "letter__headers", "letter__stack")[:limit])
 

@@ -178,7 +178,12 @@ def enrich(
     """Fill what a letter's headers left empty from the span that failed; what is there already stays."""
     letter = DeadLetter.objects.get(pk=pk)
     filled = []
-    for name, value in (("service", service), ("error_type", error_type), ("error_message", error_message), ("stack", stack)):
+    for name, value in (
+        ("service", service),
+        ("error_type", error_type),
+        ("error_message", error_message),
+        ("stack", stack),
+    ):
         if value and not getattr(letter, name):
             setattr(letter, name, _storable(value)[: DeadLetter._meta.get_field(name).max_length])
             letter.evidence[name] = evidence

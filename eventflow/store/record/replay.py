@@ -33,8 +33,20 @@ LETTER_STATUS = {
 def candidates(pks: Sequence[int], *, lock: bool = False) -> list[ledger.Candidate]:
     """The letters as the plan wants them, in the order they failed. One query."""
     letters = DeadLetter.objects.select_for_update() if lock else DeadLetter.objects.all()
-    rows = letters.filter(pk__in=pks).order_by("failed_at", "pk").values(
-        "pk", "source", "system", "status", "destination", "consumer_group", "payload_size", "payload_note", "replay_count"
+    rows = (
+        letters.filter(pk__in=pks)
+        .order_by("failed_at", "pk")
+        .values(
+            "pk",
+            "source",
+            "system",
+            "status",
+            "destination",
+            "consumer_group",
+            "payload_size",
+            "payload_note",
+            "replay_count",
+        )
     )
     held = set(DeadLetter.objects.filter(pk__in=pks, payload__isnull=False).values_list("pk", flat=True))
     busy = set(ReplayItem.objects.filter(letter__in=pks, state__in=OUTSTANDING).values_list("letter_id", flat=True))
