@@ -163,7 +163,7 @@ def letter(number: str = "17", **more: object) -> FlowLetter:
         "error_type": GIFT_CARD[0],
         "error_message": GIFT_CARD[1],
         "attempts": 4,
-        "status": LetterStatus.WAITING,
+        "status": LetterStatus.OPEN,
         "correlation_id": KEY,
         "service": "payment-service",
         "system": "nats",

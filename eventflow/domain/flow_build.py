@@ -32,6 +32,7 @@ _BY_OWN_DELIVERY = {
 }
 _BY_LEDGER = {
     ReplayState.QUEUED: DeliveryStatus.REPLAYING,
+    ReplayState.SENDING: DeliveryStatus.REPLAYING,
     ReplayState.SENT: DeliveryStatus.REPLAYING,
     ReplayState.CONSUMED: DeliveryStatus.REPLAYING,
     ReplayState.CONFIRMED: DeliveryStatus.RECOVERED,
@@ -39,6 +40,7 @@ _BY_LEDGER = {
 }
 _BY_LETTER = {
     LetterStatus.REPLAYED: DeliveryStatus.RECOVERED,
+    LetterStatus.RESOLVED: DeliveryStatus.RECOVERED,
     LetterStatus.REPLAYING: DeliveryStatus.REPLAYING,
 }
 

@@ -30,8 +30,8 @@ class PublicationDraft:
     guessed: bool = False
 
     @property
-    def order(self) -> tuple[int, tuple[Context, ...], str]:
-        return (self.started_ns, self.contexts, self.replay.id if self.replay else "")
+    def order(self) -> tuple[int, str, tuple[Context, ...]]:
+        return (self.started_ns, self.replay.id if self.replay else "", self.contexts)
 
 
 @dataclass(eq=False, slots=True)

@@ -40,10 +40,10 @@ class DeliveryStatus(StrEnum):
 class LetterStatus(StrEnum):
     """What became of a dead letter."""
 
-    WAITING = "waiting"
+    OPEN = "open"
     REPLAYING = "replaying"
     REPLAYED = "replayed"
-    FAILED_AGAIN = "failed again"
+    RESOLVED = "resolved"
     ARCHIVED = "archived"
 
 
@@ -51,6 +51,7 @@ class ReplayState(StrEnum):
     """What is known of one replayed message."""
 
     QUEUED = "queued"
+    SENDING = "sending"
     SENT = "sent"
     CONSUMED = "consumed"
     CONFIRMED = "confirmed"
@@ -76,12 +77,16 @@ class FlowLetter:
     error_message: str | None = None
     stack: str | None = None
     attempts: int | None = None
-    status: LetterStatus = LetterStatus.WAITING
+    status: LetterStatus = LetterStatus.OPEN
     correlation_id: str | None = None
     correlation_rule: str | None = None
     service: str | None = None
     system: str | None = None
     event_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    payload: bytes | None = None
+    payload_note: str | None = None
+    content_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _BY_DELIVERY = {
     DeliveryStatus.RECOVERED: FlowStatus.RECOVERED,
 }
 _RANK = list(FlowStatus)
-_STILL_LYING = (LetterStatus.WAITING, LetterStatus.FAILED_AGAIN, LetterStatus.ARCHIVED)
+_STILL_LYING = (LetterStatus.OPEN, LetterStatus.ARCHIVED)
 
 
 def walk(roots: Sequence[Publication]) -> Iterator[tuple[Publication, bool]]:

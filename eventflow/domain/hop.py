@@ -121,8 +121,8 @@ def evidence(span: Span) -> HopEvidence | None:
 
 
 def parent_of(span: Span) -> Context | None:
-    """The parent's address; it may lie in another process."""
-    return Context(span.trace_id, span.parent_id) if span.parent_id else None
+    """The parent's address; it may lie in another process. No span is its own parent."""
+    return Context(span.trace_id, span.parent_id) if span.parent_id and span.parent_id != span.span_id else None
 
 
 def _destination(span: Span, messaging: Messaging, rules: dict[str, str]) -> str | None:

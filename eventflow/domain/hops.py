@@ -138,17 +138,13 @@ def _judge_contexts(found: dict[Context, HopEvidence], spans: Mapping[Context, S
 
 def _fold_nested_consumers(found: dict[Context, HopEvidence], order: list[Context]) -> None:
     """Poll → partition → record, receive → process: the innermost is the delivery, those around it repeat it."""
+    outside = {c: outer for c in order if (outer := _consumer_outside(c, found)) is not None}
+    depth = _depths(outside)
     inner_of: dict[Context, list[Context]] = {}
-    depth: dict[Context, int] = {}
     for context in order:
-        outer = _consumer_outside(context, found)
-        if outer is not None:
-            inner_of.setdefault(outer, []).append(context)
-        steps, at = 0, outer
-        while at is not None and steps < len(order):
-            steps, at = steps + 1, _consumer_outside(at, found)
-        depth[context] = steps
-    for context in sorted(inner_of, key=lambda c: (depth[c], c)):
+        if context in outside and depth[context] > 0:
+            inner_of.setdefault(outside[context], []).append(context)
+    for context in sorted(inner_of, key=lambda c: (depth.get(c, 0), c)):
         outer_proof = found[context]
         covered: set[Context] = set()
         for child in inner_of[context]:
@@ -169,6 +165,23 @@ def _consumer_outside(context: Context, found: Mapping[Context, HopEvidence]) ->
         return None
     same = outer.destination == inner.destination or outer.span.name == inner.span.name
     return outer.context if outer.operation is Operation.RECEIVE or same else None
+
+
+def _depths(outside: Mapping[Context, Context]) -> dict[Context, int]:
+    """How many consumers stand around each; 0 where they stand around each other, which only broken spans do."""
+    depth: dict[Context, int] = {}
+    for context in outside:
+        path: dict[Context, None] = {}
+        at: Context | None = context
+        while at is not None and at in outside and at not in depth and at not in path:
+            path[at] = None
+            at = outside[at]
+        circle = at is not None and at in path
+        below = 0 if at is None else depth.get(at, 0)
+        for step in reversed(path):
+            below = 0 if circle else below + 1
+            depth[step] = below
+    return depth
 
 
 def _fold_received(found: dict[Context, HopEvidence], order: list[Context]) -> None:
