@@ -40,8 +40,8 @@ def test_hostile_group_names_are_only_text(viewer: Client) -> None:
 
 def test_the_table_filters_and_sorts_by_its_address(viewer: Client) -> None:
     now = timezone.now()
-    make.consumer_group("email", now=now, ready=5, age=1)
-    make.consumer_group("payment", now=now, ready=9, age=400, destination="orders.placed", status="stopped")
+    make.consumer_group("email", "emails.requested", seen_at=now, ready=5, age=1)
+    make.consumer_group("payment", seen_at=now, ready=9, age=400, status="stopped")
     assert "payment" not in viewer.get("/lag/table/?q=emails.requested").content.decode()
     behind = viewer.get("/lag/table/?status=behind").content.decode()
     assert "payment" in behind and "emails.requested" not in behind

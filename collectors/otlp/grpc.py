@@ -1,0 +1,75 @@
+"""OTLP over gRPC: raw bytes in, the same intake as HTTP. A success means durable.
+
+Overload is UNAVAILABLE with RetryInfo; RESOURCE_EXHAUSTED without it means too large, which no sender may try again.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from collectors.otlp.errors import OverloadedError, RefusedError, TooLargeError
+from collectors.otlp.intake import Intake
+from collectors.otlp.signals import SERVICES
+
+Handler: TypeAlias = "Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]"
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.so_reuseport", 0),  # a taken port must fail, not be shared
+    ("grpc.max_concurrent_streams", 64),  # back-pressure of the protocol's own, per connection
+    ("grpc.max_send_message_length", 4 * 1024 * 1024),
+)
+
+
+def server(intake: Intake) -> grpc.aio.Server:
+    """A gRPC server with the three Export services, not started and without a port."""
+    made = grpc.aio.server(
+        options=(*OPTIONS, ("grpc.max_receive_message_length", intake.max_bytes)),
+        compression=grpc.Compression.NoCompression,
+    )
+    made.add_generic_rpc_handlers(
+        tuple(
+            grpc.method_handlers_generic_handler(
+                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(intake, signal))}
+            )
+            for signal, service in SERVICES.items()
+        )
+    )
+    return made
+
+
+def _export(intake: Intake, signal: str) -> Handler:
+    async def export(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        with intake.budget.share() as share:
+            try:
+                share.take(len(request))
+                answer = await intake.take(signal, request, share, as_json=False)
+            except RefusedError as error:
+                await _refuse(intake, context, error)
+                raise  # not reached: abort raises
+            return answer.protobuf(signal)
+
+    return export
+
+
+async def _refuse(intake: Intake, context: "grpc.aio.ServicerContext[bytes, bytes]", error: RefusedError) -> None:
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    metadata: tuple[tuple[str, bytes], ...] = ()
+    if isinstance(error, OverloadedError):
+        code = grpc.StatusCode.UNAVAILABLE
+        metadata = (("grpc-status-details-bin", _retry_details(error)),)
+    elif isinstance(error, TooLargeError):
+        code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    intake.counters[f"refused with {code.name}"] += 1
+    await context.abort(code, str(error), metadata)
+
+
+def _retry_details(error: OverloadedError) -> bytes:
+    detail = any_pb2.Any()
+    detail.Pack(RetryInfo(retry_delay=duration_pb2.Duration(seconds=error.retry_seconds)))
+    encoded: bytes = Status(
+        code=grpc.StatusCode.UNAVAILABLE.value[0], message=str(error), details=[detail]
+    ).SerializeToString()
+    return encoded

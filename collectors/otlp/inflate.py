@@ -1,0 +1,66 @@
+"""Content encodings, undone within a limit: a bomb is stopped while inflating, never after.
+
+Pure but for the `take` it is given, which is told of every byte produced and may refuse by raising.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+
+import zstandard
+
+from collectors.otlp.errors import BadRequestError, TooLargeError, UnsupportedMediaError
+
+ENCODINGS = ("gzip", "deflate", "zstd")
+STEP = 1024 * 1024
+LARGEST_WINDOW = 8 * STEP
+
+
+def inflate(encoding: str, body: bytes, limit: int, take: Callable[[int], None]) -> bytes:
+    """`body` without its content encoding, at most `limit` bytes of it."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ENCODINGS:
+        accepted = ", ".join(ENCODINGS)
+        raise UnsupportedMediaError(f"content-encoding is not supported; send identity, {accepted}")
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in _zstd(body) if encoding == "zstd" else _zlib(encoding, body):
+        size += len(chunk)
+        if size > limit:
+            raise TooLargeError(f"the request is larger than {limit} bytes after decompression")
+        take(len(chunk))
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _zlib(encoding: str, body: bytes) -> Iterator[bytes]:
+    bits = zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS
+    if encoding == "deflate" and not _has_zlib_header(body):
+        bits = -zlib.MAX_WBITS  # what some clients call deflate
+    rest = body
+    try:
+        while rest:  # a gzip body may have several members
+            member = zlib.decompressobj(bits)
+            while not member.eof:
+                chunk = member.decompress(rest, STEP)
+                rest = member.unconsumed_tail
+                yield chunk
+                if not chunk and not rest and not member.eof:
+                    raise BadRequestError(f"the {encoding} body ends too early")
+            rest = member.unused_data.lstrip(b"\0")
+    except zlib.error as error:
+        raise BadRequestError(f"the body is no {encoding}") from error
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    return len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+
+
+def _zstd(body: bytes) -> Iterator[bytes]:
+    reader = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).stream_reader(body, read_across_frames=True)
+    try:
+        while chunk := reader.read(STEP):
+            yield chunk
+    except zstandard.ZstdError as error:
+        raise BadRequestError("the body is no zstd, or its window is larger than 8 MiB") from error

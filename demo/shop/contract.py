@@ -1,0 +1,47 @@
+"""What the services agree on: which streams exist, which group reads which events, and who reads.
+
+Promises that everything the shop needs on a broker is listed here; holds no behaviour.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group: every message of `subject` (a wildcard is allowed) goes to one process of the group."""
+
+    name: str
+    stream: str
+    subject: str
+
+
+STREAMS = {
+    "ORDERS": ["orders.>"],
+    "PAYMENTS": ["payments.>"],
+    "INVENTORY": ["inventory.>"],
+    "SHIPMENTS": ["shipments.>"],
+    "EMAILS": ["emails.>"],
+    "DLQ": ["dlq.>"],
+}
+
+GROUPS = {
+    group.name: group
+    for group in (
+        Group("payment", "ORDERS", "orders.placed"),
+        Group("inventory", "ORDERS", "orders.placed"),
+        Group("fraud-check", "ORDERS", "orders.placed"),
+        Group("shipping", "ORDERS", "orders.confirmed"),
+        Group("audit-orders", "ORDERS", "orders.>"),
+        Group("order-payments", "PAYMENTS", "payments.captured"),
+        Group("inventory-release", "PAYMENTS", "payments.refused"),
+        Group("audit-payments", "PAYMENTS", "payments.>"),
+        Group("order-reservations", "INVENTORY", "inventory.reserved"),
+        Group("order-releases", "INVENTORY", "inventory.released"),
+        Group("audit-shipments", "SHIPMENTS", "shipments.created"),
+        Group("email", "EMAILS", "emails.requested"),
+    )
+}
+
+
+def dead_letter_subject(group: str) -> str:
+    return f"dlq.{group}"

@@ -1,0 +1,52 @@
+"""What is asked of the flows and what comes back: the words the store and the pages agree on.
+
+Frozen values only. Nothing here reads a store; `next_cursor` is opaque to everyone but the store that gave it.
+"""
+
+from dataclasses import dataclass
+
+from eventflow.domain.flow_summary import FlowStatus, FlowSummary
+
+
+@dataclass(frozen=True, slots=True)
+class FlowQuery:
+    """Which flows are wanted. All given fields must hold; an empty query means the newest flows.
+
+    text           a correlation, trace or message id, exactly as it was sent
+    statuses       any of these; empty means every status
+    since, until   nanoseconds since the epoch; a flow counts when it *started* in [since, until)
+    plumbing       also flows without a messaging hop and without a correlation id (a broker client's own housekeeping)
+    """
+
+    text: str = ""
+    service: str | None = None
+    destination: str | None = None
+    event_type: str | None = None
+    statuses: tuple[FlowStatus, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+    plumbing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPage:
+    """One page of flows, newest start first.
+
+    looked_at  how many flows the store looked at to fill this page, so that "none found" can say where it looked
+    total      how many match in all, None when nobody counted
+    """
+
+    rows: tuple[FlowSummary, ...]
+    next_cursor: str | None = None
+    looked_at: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFacets:
+    """Names a query may be narrowed by, each with the number of flows where it is known, most frequent first."""
+
+    services: tuple[tuple[str, int], ...] = ()
+    destinations: tuple[tuple[str, int], ...] = ()
+    event_types: tuple[tuple[str, int], ...] = ()
+    statuses: tuple[tuple[FlowStatus, int], ...] = ()

