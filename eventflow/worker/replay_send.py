@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Protocol
 
-from django.conf import settings
-
 import collectors
 from collectors.base import CollectorError, Outgoing, Replayer
 from eventflow.domain import replay as ledger
@@ -37,7 +35,7 @@ class Connect(Protocol):
 
 def configured(source: str) -> Replayer | None:
     """The replayer of a configured source."""
-    for known in sources.parse_all(settings.EVENTFLOW_SOURCES):
+    for known in sources.configured():
         if known.name == source:
             return collectors.replayer(known.name, known.url)
     raise CollectorError(f"source {source} is not configured any more", permanent=True)
@@ -94,7 +92,7 @@ def _send_item(item: ReplayItem, replay: Replay, lines: "Lines", clock: Callable
     try:
         position = lines.run(_send(replayer, _message(item)))
     except CollectorError as error:
-        declined = ledger.Declined(str(error), permanent=error.permanent, reached=not error.permanent)
+        declined = ledger.Declined(str(error), permanent=error.permanent, reached=error.reached)
         _tell(item, declined, clock())
         _log_span(item, started, clock(), str(error), replay.created_by_name)
         return False
