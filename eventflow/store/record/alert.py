@@ -1,4 +1,4 @@
-"""Evaluates the alert rules and keeps their incidents. The database holds all state: restarts and second workers go on from it.
+"""Evaluates the alert rules and keeps their incidents. All state is in the database: a restart goes on from it.
 
 Reads first and opens a transaction only when something is to be written; then everything is read again behind a lock on
 the rules, so that two evaluators at once write what one would.
@@ -178,7 +178,7 @@ def _blind(now: datetime) -> list[Measurement]:
 
 
 def _dead_letters(rule: AlertRule, open_rows: Iterable[str], now: datetime) -> list[Measurement]:
-    """Letters that came since the rule was made or, where it fired before, since that ended: a first arrival, not a pile."""
+    """Letters that came since the rule was made or, where it fired before, since that ended: arrivals, not a pile."""
     ended = (
         Incident.objects.filter(rule=rule, state="resolved", subject=OuterRef("fingerprint"))
         .order_by()
@@ -194,11 +194,8 @@ def _dead_letters(rule: AlertRule, open_rows: Iterable[str], now: datetime) -> l
         .annotate(since=since)
         .annotate(arrived=Count("letters", filter=Q(letters__status="open", letters__captured_at__gt=F("since"))))
     )
-    acknowledged = set(
-        Incident.objects.filter(rule=rule, state__in=OPEN, acknowledged_at__isnull=False).values_list(
-            "subject", flat=True
-        )
-    )
+    taken = Incident.objects.filter(rule=rule, state__in=OPEN, acknowledged_at__isnull=False)
+    acknowledged = set(taken.values_list("subject", flat=True))
     return [
         Measurement(
             subject=group.fingerprint,
