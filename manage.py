@@ -4,8 +4,21 @@
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventflow.settings")
-    from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventflow.settings")
+    if sys.version_info < (3, 11):
+        sys.exit("Eventflow needs Python 3.11 or later; this is " + sys.version.split()[0] + ".")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        sys.exit("Eventflow's packages are not installed for this Python. Run `make setup`, then use .venv/bin/python.")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Eventflow is not configured right: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -21,17 +22,39 @@ def _list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name, "")
+    try:
+        value = float(text or default)
+    except ValueError:
+        value = -1
+    if not 0 < value < float("inf"):
+        raise ImproperlyConfigured(f"{name}={text!r} is no positive number; leave it out for {default:g}.")
+    return value
+
+
+def _database() -> dict[str, object]:
+    url = os.environ.get("DATABASE_URL") or f"sqlite:///{EVENTFLOW_DATA / 'eventflow.sqlite3'}"
+    try:
+        return dict(dj_database_url.parse(url))
+    except ValueError as error:
+        # The URL may hold a password: it is not repeated.
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read; write postgres://user:password@host:5432/name, or leave it out for SQLite."
+        ) from error
+
+
 # Where everything that Eventflow writes lies: database, secret key.
 EVENTFLOW_DATA = Path(os.environ.get("EVENTFLOW_DATA", BASE_DIR / ".eventflow")).resolve()
 EVENTFLOW_HTTP = os.environ.get("EVENTFLOW_HTTP", "127.0.0.1:8000")
 EVENTFLOW_OTLP_HTTP = os.environ.get("EVENTFLOW_OTLP_HTTP", "127.0.0.1:4318")
 EVENTFLOW_OTLP_GRPC = os.environ.get("EVENTFLOW_OTLP_GRPC", "127.0.0.1:4317")
-EVENTFLOW_OTLP_MAX_BYTES = int(os.environ.get("EVENTFLOW_OTLP_MAX_BYTES", "67108864"))
+EVENTFLOW_OTLP_MAX_BYTES = int(_number("EVENTFLOW_OTLP_MAX_BYTES", 64 * 1024 * 1024))
 EVENTFLOW_OTLP_CORS = _list("EVENTFLOW_OTLP_CORS")
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
-EVENTFLOW_POLL_SECONDS = float(os.environ.get("EVENTFLOW_POLL_SECONDS", "2"))
+EVENTFLOW_POLL_SECONDS = _number("EVENTFLOW_POLL_SECONDS", 2)
 EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
-EVENTFLOW_RETENTION_HOURS = float(os.environ.get("EVENTFLOW_RETENTION_HOURS", "336"))
+EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 
@@ -108,12 +131,8 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{EVENTFLOW_DATA / 'eventflow.sqlite3'}"
-    )
-}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+DATABASES = {"default": _database()}
+if str(DATABASES["default"]["ENGINE"]).endswith("sqlite3"):
     # WAL: readers never wait. FULL: what is acknowledged survives a power cut. IMMEDIATE: writers queue up.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,

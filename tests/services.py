@@ -31,7 +31,7 @@ def nats_binary() -> str:
 
 
 class NatsServer:
-    """A nats-server with JetStream. `extra` is added to its configuration; the same port and store serve after a restart."""
+    """A nats-server with JetStream. `extra` goes into its configuration; port and store stay the same over restarts."""
 
     def __init__(self, folder: Path, extra: str = "", *, jetstream: bool = True) -> None:
         self.folder = folder

@@ -46,7 +46,9 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
     """Redeem a link; the second time it only leads to the login page."""
     user = login_links.redeem(token, timezone.now())
     if user is None:
-        messages.error(request, "This login link was used already or is too old. `manage.py login_link` prints a new one.")
+        messages.error(
+            request, "This login link was used already or is too old. `manage.py login_link` prints a new one."
+        )
         return redirect("accounts:login")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     audit.record(user.get_username(), "login", reason="login link", now=timezone.now())

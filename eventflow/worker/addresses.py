@@ -32,6 +32,8 @@ def listen(setting: str, value: str) -> socket.socket:
                 f"Port {port} on {host} is taken by another program. Stop that program, or choose another port: "
                 f"{setting}={value.rpartition(':')[0] or host}:{port + 1}"
             ) from error
-        raise AddressError(f"Cannot listen on {value}: {error.strerror}. Choose another address with {setting}.") from error
+        raise AddressError(
+            f"Cannot listen on {value}: {error.strerror}. Choose another address with {setting}."
+        ) from error
     found.setblocking(False)
     return found

@@ -28,8 +28,16 @@ class EmbeddedCelery:
 
     def __init__(self, threads: int = 3) -> None:
         self._worker = WorkController(
-            app=app, pool="threads", concurrency=threads, loglevel="WARNING", without_gossip=True, without_mingle=True,
-            without_heartbeat=True, hostname="embedded@localhost", logfile=None, quiet=True,
+            app=app,
+            pool="threads",
+            concurrency=threads,
+            loglevel="WARNING",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            hostname="embedded@localhost",
+            logfile=None,
+            quiet=True,
         )
         self._beat = _Beat(app=app, max_interval=0.5)
         self._threads = [

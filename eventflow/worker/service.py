@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
@@ -115,8 +115,15 @@ class Service:
 
     async def _start_web(self, stack: AsyncExitStack, web_socket: socket.socket | None) -> "asyncio.Task[None]":
         config = uvicorn.Config(
-            "eventflow.asgi:application", lifespan="off", log_config=None, access_log=False, server_header=False,
-            ws_max_size=65536, ws_ping_interval=20, timeout_graceful_shutdown=2, proxy_headers=True,
+            "eventflow.asgi:application",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=65536,
+            ws_ping_interval=20,
+            timeout_graceful_shutdown=2,
+            proxy_headers=True,
         )
         server = _WebServer(config)
         assert web_socket is not None  # noqa: S101  # bound by the command before anything else started
@@ -159,7 +166,9 @@ class Service:
                 )
             )
         if "collect" in self.roles:
-            found.extend(collectors.from_url(name, url) for name, url in sources.configured())
+            found.extend(
+                collectors.from_url(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
+            )
 
         async def on_status(status: SourceStatus) -> None:
             try:
@@ -168,9 +177,8 @@ class Service:
                 log.warning("%s: %s (%s)", status.source, status.message, error)
 
         await collect.supervise(found, emit, on_status=on_status, now=timezone.now)
-
-
-OnStatus = Callable[[SourceStatus], Awaitable[None]]
+        # Every collector has stopped for good and said why; the pages that tell it go on.
+        await self._stop.wait()
 
 
 def bind_web(roles: Sequence[str]) -> socket.socket | None:

@@ -12,7 +12,9 @@ def test_a_taken_port_names_the_setting_and_another_port() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(addresses.AddressError, match=f"Port {port} .* is taken.*EVENTFLOW_HTTP=127.0.0.1:{port + 1}"):
+        with pytest.raises(
+            addresses.AddressError, match=f"Port {port} .* is taken.*EVENTFLOW_HTTP=127.0.0.1:{port + 1}"
+        ):
             addresses.listen("EVENTFLOW_HTTP", f"127.0.0.1:{port}")
 
 

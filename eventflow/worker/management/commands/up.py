@@ -25,7 +25,9 @@ class Command(BaseCommand):
     help = "Run Eventflow: web pages, OTLP receivers, collectors and background jobs, in one process."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--roles", default=",".join(service.ROLES), help="which parts to run (default: all of %(default)s)")
+        parser.add_argument(
+            "--roles", default=",".join(service.ROLES), help="which parts to run (default: all of %(default)s)"
+        )
         parser.add_argument("--no-link", action="store_true", help="print no login link")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -91,6 +93,8 @@ class Command(BaseCommand):
         if link:
             self.stdout.write(f"Log in once with  {settings.EVENTFLOW_URL}{link}")
         if "ingest" in roles:
-            self.stdout.write(f"OpenTelemetry goes to  http://{settings.EVENTFLOW_OTLP_HTTP}  (HTTP)  or  {settings.EVENTFLOW_OTLP_GRPC}  (gRPC)")
+            self.stdout.write(
+                f"OpenTelemetry goes to  http://{settings.EVENTFLOW_OTLP_HTTP}  (HTTP)  or  {settings.EVENTFLOW_OTLP_GRPC}  (gRPC)"
+            )
         self.stdout.write("Ctrl-C stops it.\n")
         self.stdout.flush()

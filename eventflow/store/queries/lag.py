@@ -1,0 +1,269 @@
+"""Reads of lag: the table of groups, and one group with its history.
+
+`groups` costs 4 queries however many groups there are, `group` costs 4.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.conf import settings
+from django.db.models import Q
+
+from eventflow.domain import lag
+from eventflow.domain.lag import LagStatus
+from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
+
+N = TypeVar("N", int, float)
+SPARK_VALUES = 60
+RAW_SECONDS = 4500.0
+"""Ranges up to here are drawn from samples, longer ones from minutes."""
+SERIES_POINTS = 720
+FIRING = ("firing", "recovering")
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentNote:
+    """An incident as far as a page about its subject needs it."""
+
+    pk: int
+    rule: str
+    title: str
+    severity: str
+    state: str
+    fired_at: datetime | None
+    resolved_at: datetime | None
+    seconds: float | None
+    """The rule's limit in time, for the line in the chart."""
+    messages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LagRow:
+    """A consumer group on one destination as it is now. None is not known."""
+
+    pk: int
+    group: str
+    source: str
+    system: str
+    destination: str
+    container: str
+    service: str
+    subscriptions: tuple[str, ...]
+    ready: int | None
+    in_flight: int | None
+    redelivered: int | None
+    members: int | None
+    age_seconds: float | None
+    in_rate: float | None
+    out_rate: float | None
+    status: LagStatus
+    reason: str
+    since: datetime | None
+    trend: int
+    drain_seconds: float | None
+    method: str
+    error_seconds: float | None
+    unknown_reason: str
+    progress_at: datetime | None
+    seen_at: datetime
+    firing: tuple[IncidentNote, ...] = ()
+    spark: tuple[int | None, ...] = ()
+
+    @property
+    def severity(self) -> str:
+        """crit, warn, run, idle or ok: a firing alert outranks the engine's word."""
+        if any(note.severity == "critical" for note in self.firing):
+            return "crit"
+        if self.status in lag.BEHIND:
+            return "crit"
+        if self.firing or self.status in lag.LATE:
+            return "warn"
+        return {LagStatus.OK: "ok", LagStatus.DRAINING: "run"}.get(self.status, "idle")
+
+    @property
+    def backlog(self) -> int | None:
+        return None if self.ready is None else self.ready + (self.in_flight or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    at: datetime
+    ready: int | None
+    in_flight: int | None
+    age_seconds: float | None
+    in_rate: float | None
+    out_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDetail:
+    row: LagRow
+    series: tuple[SeriesPoint, ...]
+    siblings: tuple[LagRow, ...]
+    """The same group on its other destinations."""
+    incidents: tuple[IncidentNote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceNote:
+    name: str
+    system: str
+    state: str
+    message: str
+    ok_at: datetime | None
+
+
+def subject(source: str, destination: str, group: str) -> str:
+    """What an incident about a group calls it."""
+    return f"{source}/{destination}/{group}"
+
+
+def stale_seconds() -> float:
+    """Without a sample for this long a group is out of sight."""
+    return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
+
+
+def groups(now: datetime, spark_seconds: float = 3600.0) -> list[LagRow]:
+    """Every group as it is now, with its sparkline and the alerts that fire for it."""
+    rows = list(ConsumerGroup.objects.all())
+    firing = defaultdict(list)
+    for incident in Incident.objects.filter(state__in=FIRING, rule__kind="lag").select_related("rule"):
+        firing[incident.subject].append(_note(incident))
+    sparks = _sparks([row.pk for row in rows], now, spark_seconds)
+    return [
+        _row(row, now, tuple(firing.get(subject(row.source, row.destination, row.name), ())), sparks.get(row.pk, ()))
+        for row in rows
+    ]
+
+
+def sources() -> list[SourceNote]:
+    """Every source and how its collector fares. 1 query."""
+    return [
+        SourceNote(row.name, row.system, row.state, row.message, row.ok_at) for row in Source.objects.order_by("name")
+    ]
+
+
+def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail | None:
+    """One group with its series from `start` to `end` and the incidents that overlap them."""
+    found = ConsumerGroup.objects.filter(pk=pk).first()
+    if found is None:
+        return None
+    name = subject(found.source, found.destination, found.name)
+    overlapping = Incident.objects.filter(subject=name, rule__kind="lag", fired_at__lt=end).filter(
+        Q(resolved_at__isnull=True) | Q(resolved_at__gte=start)
+    )
+    incidents = tuple(_note(incident) for incident in overlapping.select_related("rule").order_by("-fired_at")[:50])
+    firing = tuple(note for note in incidents if note.state in FIRING)
+    siblings = ConsumerGroup.objects.filter(source=found.source, name=found.name).exclude(pk=pk)[:200]
+    resolution = 0 if (end - start).total_seconds() <= RAW_SECONDS else 60
+    points = LagPoint.objects.filter(group=found, resolution_seconds=resolution, at__gte=start, at__lte=end)
+    return GroupDetail(
+        row=_row(found, now, firing, ()),
+        series=_series(list(points.order_by("at"))),
+        siblings=tuple(_row(row, now, (), ()) for row in siblings),
+        incidents=incidents,
+    )
+
+
+def _note(incident: Incident) -> IncidentNote:
+    return IncidentNote(
+        pk=incident.pk,
+        rule=incident.rule.name,
+        title=incident.title,
+        severity=incident.severity,
+        state=incident.state,
+        fired_at=incident.fired_at,
+        resolved_at=incident.resolved_at,
+        seconds=incident.rule.seconds,
+        messages=incident.rule.messages,
+    )
+
+
+def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...], spark: tuple[int | None, ...]) -> LagRow:
+    age = None
+    if row.ready == 0:
+        age = 0.0
+    elif row.oldest_at is not None:
+        age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
+    status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
+    silent = (now - row.seen_at).total_seconds()
+    if silent > stale_seconds() and status != LagStatus.UNKNOWN:
+        status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
+    return LagRow(
+        pk=row.pk,
+        group=row.name,
+        source=row.source,
+        system=row.system,
+        destination=row.destination,
+        container=row.container,
+        service=row.service,
+        subscriptions=tuple(row.subscriptions),
+        ready=row.ready,
+        in_flight=row.in_flight,
+        redelivered=row.redelivered,
+        members=row.members,
+        age_seconds=age,
+        in_rate=row.in_rate,
+        out_rate=row.out_rate,
+        status=status,
+        reason=reason,
+        since=since,
+        trend=row.trend,
+        drain_seconds=row.drain_seconds,
+        method=row.method,
+        error_seconds=row.error_seconds,
+        unknown_reason=row.unknown_reason,
+        progress_at=row.progress_at,
+        seen_at=row.seen_at,
+        firing=firing,
+        spark=spark,
+    )
+
+
+def _sparks(pks: list[int], now: datetime, seconds: float) -> dict[int, tuple[int | None, ...]]:
+    """Each group's worst per bucket: minutes where there are any, samples for the last ones."""
+    start, width = now - timedelta(seconds=seconds), seconds / SPARK_VALUES
+    tail = now - timedelta(seconds=150)
+    wanted = Q(resolution_seconds=60, at__gte=start) | Q(resolution_seconds=0, at__gte=tail)
+    values: dict[int, list[int | None]] = {}
+    for pk, at, ready in LagPoint.objects.filter(wanted, group__in=pks).values_list("group_id", "at", "ready"):
+        bucket = min(SPARK_VALUES - 1, int((at - start).total_seconds() / width))
+        line = values.setdefault(pk, [None] * SPARK_VALUES)
+        if bucket >= 0 and ready is not None:
+            line[bucket] = max(line[bucket] or 0, ready)
+    return {pk: tuple(line) for pk, line in values.items()}
+
+
+def _series(points: list[LagPoint]) -> tuple[SeriesPoint, ...]:
+    """Points with the rates between them; where there are too many, the worst of each bucket."""
+    per_bucket = -(-len(points) // SERIES_POINTS) or 1
+    buckets = [points[index : index + per_bucket] for index in range(0, len(points), per_bucket)]
+    series, before = [], None
+    for bucket in buckets:
+        last = bucket[-1]
+        series.append(
+            SeriesPoint(
+                at=last.at,
+                ready=_worst(point.ready for point in bucket),
+                in_flight=_worst(point.in_flight for point in bucket),
+                age_seconds=_worst(point.age_seconds for point in bucket),
+                in_rate=_rate(before, last, "published_total"),
+                out_rate=_rate(before, last, "settled_total", "delivered_total"),
+            )
+        )
+        before = last
+    return tuple(series)
+
+
+def _worst(values: Iterable[N | None]) -> N | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _rate(before: LagPoint | None, after: LagPoint, *counters: str) -> float | None:
+    for counter in counters:
+        if before is not None and getattr(after, counter) is not None:
+            return lag.rate([(point.at, getattr(point, counter)) for point in (before, after)])
+    return None

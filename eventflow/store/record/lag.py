@@ -1,0 +1,243 @@
+"""Records lag samples: the group's row as it is now, judged by the lag engine, and a thinned history of points.
+
+The engine's windows live in memory and are trusted only as long as they end where the row does; otherwise (restart,
+second worker) they are read back from the history. A batch costs a fixed number of queries however many its groups.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from eventflow.domain import lag, lag_rules
+from eventflow.domain.observations import LagSample
+from eventflow.store.models import ConsumerGroup, Destination, LagPoint
+
+POINT_SECONDS = 5.0
+STRONG_CHANGE = 0.2
+KEY = ("source", "destination", "name")
+VALUES = (
+    "system",
+    "container",
+    "subscriptions",
+    "ready",
+    "in_flight",
+    "redelivered",
+    "members",
+    "paused",
+    "oldest_at",
+    "unknown_reason",
+    "method",
+    "error_seconds",
+    "in_rate",
+    "out_rate",
+    "status",
+    "status_reason",
+    "status_since",
+    "trend",
+    "drain_seconds",
+    "progress_at",
+    "seen_at",
+)
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """A group's window, and the newest point of it that is stored."""
+
+    window: lag.Window
+    stored: lag.LagPoint | None = None
+
+
+_memories: dict[int, _Memory] = {}
+
+
+@transaction.atomic
+def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
+    """Take in samples; one group's partitions that were sampled together are summed. Returns the news topics."""
+    looks = _looks(samples)
+    rows = {
+        (row.source, row.destination, row.name): row
+        for row in ConsumerGroup.objects.filter(
+            source__in={key[0] for key in looks}, name__in={key[2] for key in looks}
+        )
+    }
+    fresh = [_new_row(key, look[0]) for key, look in looks.items() if key not in rows]
+    if fresh:
+        ConsumerGroup.objects.bulk_create(fresh, ignore_conflicts=True)
+        created = ConsumerGroup.objects.filter(
+            source__in={row.source for row in fresh}, name__in={row.name for row in fresh}
+        )
+        rows |= {(row.source, row.destination, row.name): row for row in created}
+    is_new = {(row.source, row.destination, row.name) for row in fresh}
+    remember([rows[key] for key in looks if key not in is_new])
+    retained = _retained(looks)
+
+    news: set[str] = {"topology"} if fresh else set()
+    changed, points = [], []
+    for key, parts in looks.items():
+        row, point = rows[key], _sum(parts)
+        memory = _memories.setdefault(row.pk, _Memory(lag.Window()))
+        if key in is_new:
+            memory = _memories[row.pk] = _Memory(lag.Window())
+        if (key not in is_new and point.at <= row.seen_at) or not memory.window.add(point):
+            continue
+        before = _shown(row)
+        _update(row, parts, point, memory.window, retained.get((row.source, row.destination)))
+        changed.append(row)
+        if _worth_storing(memory.stored, point):
+            memory.stored = point
+            points.append(_stored(row, point))
+            news.add(f"lag:{row.pk}")
+        if _shown(row) != before:
+            news |= {"lag", f"lag:{row.pk}"}
+    if changed:
+        ConsumerGroup.objects.bulk_create(changed, update_conflicts=True, unique_fields=KEY, update_fields=VALUES)
+    LagPoint.objects.bulk_create(points, ignore_conflicts=True)
+    return news
+
+
+def _looks(samples: Iterable[LagSample]) -> dict[Key, list[LagSample]]:
+    """The newest sample of each partition, by group."""
+    newest: dict[Key, dict[str | None, LagSample]] = defaultdict(dict)
+    for sample in sorted(samples, key=lambda sample: sample.at):
+        newest[sample.source, sample.destination[:300], sample.group[:300]][sample.partition] = sample
+    return {key: list(parts.values()) for key, parts in newest.items()}
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    """A sum is only known when all its parts are."""
+    known = list(values)
+    return None if any(value is None for value in known) else sum(value for value in known if value is not None)
+
+
+def _sum(parts: Sequence[LagSample]) -> lag.LagPoint:
+    at = max(part.at for part in parts)
+    oldest = min((part.oldest_at for part in parts if part.oldest_at and part.ready != 0), default=None)
+    ready = _total(part.ready for part in parts)
+    return lag.LagPoint(
+        at=at,
+        ready=None if ready is None else max(0, ready),
+        in_flight=_total(part.in_flight for part in parts),
+        age_seconds=max(0.0, (at - oldest).total_seconds()) if oldest else None,
+        published=_total(part.published_total for part in parts),
+        delivered=_total(part.delivered_total for part in parts),
+        settled=_total(part.settled_total for part in parts),
+    )
+
+
+def _new_row(key: Key, sample: LagSample) -> ConsumerGroup:
+    source, destination, name = key
+    return ConsumerGroup(source=source, destination=destination, name=name, system=sample.system, seen_at=sample.at)
+
+
+def _update(
+    row: ConsumerGroup, parts: Sequence[LagSample], point: lag.LagPoint, window: lag.Window, retained: int | None
+) -> None:
+    first = parts[0]
+    row.system, row.container, row.subscriptions = first.system, first.container or "", list(first.subscriptions)
+    row.ready, row.in_flight, row.redelivered = point.ready, point.in_flight, _total(part.redelivered for part in parts)
+    row.members, row.paused = (
+        max((part.members for part in parts if part.members is not None), default=None),
+        first.paused,
+    )
+    row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
+    age, guessed = lag.age(window)
+    row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
+    row.method = guessed or first.method
+    errors = [part.error_seconds for part in parts if part.error_seconds is not None]
+    row.error_seconds = max(errors, default=None) if guessed is None else None
+    row.in_rate, row.out_rate = lag.in_rate(window), lag.out_rate(window)
+    row.trend, row.drain_seconds = lag.trend(window), lag.drain_seconds(window)
+    row.progress_at, row.seen_at = window.progress_at or row.progress_at, point.at
+    facts = lag_rules.Facts(row.members, row.paused, row.unknown_reason or None, retained)
+    verdict = lag_rules.judge(window, facts)
+    if row.status != verdict.status or row.status_since is None:
+        row.status, row.status_since = verdict.status, point.at
+    row.status_reason = verdict.reason[:300]
+
+
+def _shown(row: ConsumerGroup) -> tuple[object, ...]:
+    """What a person sees change."""
+    return (
+        row.ready,
+        row.in_flight,
+        row.oldest_at,
+        row.in_rate,
+        row.out_rate,
+        row.status,
+        row.status_reason,
+        row.members,
+    )
+
+
+def _retained(looks: dict[Key, list[LagSample]]) -> dict[tuple[str, str], int]:
+    """What destinations hold, where they are logs that are known to have dropped old messages already."""
+    rows = Destination.objects.filter(
+        source__in={key[0] for key in looks}, kind__in=("topic", "stream"), messages__isnull=False
+    ).values_list("source", "name", "messages", "published_total")
+    return {
+        (source, name): messages
+        for source, name, messages, published in rows
+        if published is not None and messages is not None and 0 < messages < published
+    }
+
+
+def _worth_storing(stored: lag.LagPoint | None, point: lag.LagPoint) -> bool:
+    """One point each 5 s, sooner when it changed strongly."""
+    if stored is None or (point.at - stored.at).total_seconds() >= POINT_SECONDS:
+        return True
+    if (stored.ready is None) != (point.ready is None):
+        return True
+    before, after = stored.ready or 0, point.ready or 0
+    return abs(after - before) > max(10, STRONG_CHANGE * max(before, after))
+
+
+def _stored(row: ConsumerGroup, point: lag.LagPoint) -> LagPoint:
+    age = None if row.ready is None else ((row.seen_at - row.oldest_at).total_seconds() if row.oldest_at else None)
+    return LagPoint(
+        group_id=row.pk,
+        at=point.at,
+        ready=point.ready,
+        in_flight=point.in_flight,
+        age_seconds=0.0 if point.caught_up else age,
+        published_total=point.published,
+        delivered_total=point.delivered,
+        settled_total=point.settled,
+    )
+
+
+def remember(rows: Sequence[ConsumerGroup]) -> None:
+    """Read back the windows that are not in memory or do not end where their rows do, in one query."""
+    lost = {row.pk: row for row in rows if not _current(row)}
+    if not lost:
+        return
+    for pk in lost:
+        _memories[pk] = _Memory(lag.Window())
+    start = max(row.seen_at for row in lost.values()) - timedelta(seconds=lag.KEEP_SECONDS)
+    for stored in LagPoint.objects.filter(group__in=lost, at__gte=start, resolution_seconds=0).order_by("at"):
+        memory = _memories[stored.group_id]
+        point = lag.LagPoint(
+            stored.at,
+            stored.ready,
+            stored.in_flight,
+            stored.age_seconds,
+            stored.published_total,
+            stored.delivered_total,
+            stored.settled_total,
+        )
+        if memory.window.add(point):
+            memory.stored = point
+    for pk, row in lost.items():
+        window = _memories[pk].window
+        if window.points:  # else it was long out of sight, and what it did meanwhile is not known
+            window.progress_at = row.progress_at or window.progress_at
+            window.since = min(row.first_seen_at, window.points[0].at)
+
+
+def _current(row: ConsumerGroup) -> bool:
+    memory = _memories.get(row.pk)
+    return memory is not None and bool(memory.window.points) and memory.window.points[-1].at == row.seen_at

@@ -1,0 +1,43 @@
+"""Records how collectors fare. A blind source takes its groups' verdicts with it: what is not seen is not healthy."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from eventflow.domain.lag import LagStatus
+from eventflow.domain.observations import SourceStatus
+from eventflow.store.models import ConsumerGroup, Source
+
+
+def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
+    """Newest wins. `ok_at` stays at the last time the broker was seen, so that "blind since" can be told."""
+    newest = {status.source: status for status in sorted(statuses, key=lambda status: status.at)}
+    known = {row.name: row for row in Source.objects.filter(name__in=newest)}
+    news: set[str] = set()
+    for name, status in newest.items():
+        row = known.get(name) or Source(name=name)
+        if row.seen_at and row.seen_at > status.at:
+            continue
+        if row.pk is None or (row.state, row.message) != (status.state, status.message):
+            news |= {"sources", "topology"}
+        if status.state in ("blind", "stopped") and row.state != status.state:
+            _lose_sight(name, status)
+            news.add("lag")
+        _fill(row, status).save()
+    return news
+
+
+def _fill(row: Source, status: SourceStatus) -> Source:
+    row.system, row.state, row.message, row.seen_at = status.system, status.state, status.message, status.at
+    row.address = status.address or row.address
+    row.rights = dict(status.rights) or row.rights
+    row.calls, row.received_bytes, row.cycle_seconds = status.calls, status.received_bytes, status.cycle_seconds
+    if status.state == "ok":
+        row.ok_at = status.at
+    return row
+
+
+def _lose_sight(name: str, status: SourceStatus) -> None:
+    reason = f"cannot see {name}: {status.message}"[:300]
+    ConsumerGroup.objects.filter(source=name).update(
+        status=LagStatus.UNKNOWN, status_reason=reason, status_since=status.at, trend=0, drain_seconds=None
+    )

@@ -1,0 +1,53 @@
+"""EVENTFLOW_SOURCES in words: `nats://host:4222`, or with a name of one's own, `shop=nats://host:4222`.
+
+URLs may hold credentials: they are never logged and never leave the worker.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,99}$")
+
+
+class SourceError(ValueError):
+    """A source that cannot be understood; the message holds no credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSource:
+    """One broker that Eventflow looks at."""
+
+    name: str
+    url: str = field(repr=False)
+
+
+def parse(entry: str) -> ConfiguredSource:
+    """One entry. Without a name its host and port are the name."""
+    name, equals, url = entry.strip().partition("=")
+    if not equals or "://" in name:
+        name, url = "", entry.strip()
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise SourceError(f"source {name or 'without a name'}: its URL has no readable host and port") from error
+    if not parts.scheme or "://" not in url:
+        raise SourceError(f"source {name or '(no name)'}: write it as NAME=nats://HOST:PORT or nats://HOST:PORT")
+    if not host:
+        raise SourceError(f"source {name or parts.scheme}: its URL names no host")
+    name = name.strip() or (f"{host}:{port}" if port else host)
+    if not NAME.match(name.replace(":", ".")):
+        raise SourceError("a source's name may hold letters, digits, dots, dashes and underscores only")
+    return ConfiguredSource(name, url)
+
+
+def parse_all(entries: Sequence[str]) -> list[ConfiguredSource]:
+    """All entries; two of one name cannot be told apart."""
+    found = [parse(entry) for entry in entries if entry.strip()]
+    names = [source.name for source in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise SourceError(f"two sources are called {name}; give one another name: NAME=URL")
+    return found

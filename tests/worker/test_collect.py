@@ -1,0 +1,154 @@
+"""The supervisor, over scripted collectors: what fails is said and tried again, what can't work stops."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collectors.base import Collector, CollectorError, Emit
+from eventflow.domain.observations import Observation, SourceStatus
+from eventflow.worker.collect import supervise
+
+START = datetime(2026, 11, 25, 12, tzinfo=UTC)
+Step = Callable[["World", Emit], Awaitable[None]]
+
+
+class World:
+    """A clock that moves only when told, sleeps that take no time, and everything that was told."""
+
+    def __init__(self) -> None:
+        self.time = START
+        self.pauses: list[float] = []
+        self.told: list[SourceStatus] = []
+        self.batches: list[Sequence[Observation]] = []
+
+    def now(self) -> datetime:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.time += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    async def tell(self, status: SourceStatus) -> None:
+        self.told.append(status)
+
+    async def emit(self, batch: Sequence[Observation]) -> None:
+        self.batches.append(batch)
+
+    def states(self, source: str) -> list[str]:
+        return [status.state for status in self.told if status.source == source]
+
+    async def supervise(self, *collectors: Collector) -> None:
+        await supervise(collectors, self.emit, on_status=self.tell, now=self.now, sleep=self.sleep)
+
+
+class Scripted:
+    """Does one step per run; after the last one it is permanently out of things to do."""
+
+    system = "scripted"
+
+    def __init__(self, name: str, world: World, *steps: Step) -> None:
+        self.name = name
+        self.ended = 0
+        self._world = world
+        self._steps = list(steps)
+
+    async def run(self, emit: Emit) -> None:
+        if not self._steps:
+            raise CollectorError("the script is over", permanent=True)
+        try:
+            await self._steps.pop(0)(self._world, emit)
+        finally:
+            self.ended += 1
+
+
+async def down(world: World, emit: Emit) -> None:
+    raise CollectorError("can't reach the broker")
+
+
+async def good_hour_then_down(world: World, emit: Emit) -> None:
+    await emit([SourceStatus("one", "scripted", "ok", world.time)])
+    world.time += timedelta(hours=1)
+    raise CollectorError("the broker went away")
+
+
+async def broken(world: World, emit: Emit) -> None:
+    raise ZeroDivisionError("password=hunter2")
+
+
+async def forever(world: World, emit: Emit) -> None:
+    await asyncio.Event().wait()
+
+
+async def ends(world: World, emit: Emit) -> None:
+    return None
+
+
+async def test_a_source_that_is_down_is_blind_and_tried_again_with_growing_pauses() -> None:
+    world = World()
+    await world.supervise(Scripted("one", world, *[down] * 8))
+    assert world.pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert world.states("one") == ["connecting", *["blind"] * 8, "stopped"]
+    assert world.told[1].message == "can't reach the broker (trying again in 1 s)"
+
+
+async def test_a_good_minute_makes_the_pauses_short_again() -> None:
+    world = World()
+    await world.supervise(Scripted("one", world, down, down, good_hour_then_down, down))
+    assert world.pauses == [1, 2, 1, 2]
+    assert len(world.batches) == 1
+
+
+async def test_what_cannot_work_stops_with_its_reason_and_is_not_tried_again() -> None:
+    world = World()
+    await world.supervise(Scripted("one", world))
+    assert (world.states("one"), world.pauses) == (["connecting", "stopped"], [])
+    assert world.told[-1].message == "the script is over"
+
+
+async def test_an_unexpected_fault_is_logged_with_its_traceback_told_without_details_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    with caplog.at_level(logging.ERROR):
+        await world.supervise(Scripted("one", world, broken))
+    assert world.states("one") == ["connecting", "blind", "stopped"]
+    assert "hunter2" not in world.told[1].message
+    assert "ZeroDivisionError" in world.told[1].message
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_collector_that_ends_by_itself_is_started_again() -> None:
+    world = World()
+    await world.supervise(Scripted("one", world, ends))
+    assert world.states("one") == ["connecting", "blind", "stopped"]
+
+
+async def test_one_source_that_stops_leaves_the_others_running_and_cancelling_ends_them() -> None:
+    world = World()
+    running = Scripted("running", world, forever)
+    supervising = asyncio.create_task(world.supervise(running, Scripted("stopped", world)))
+    await asyncio.sleep(0.05)
+    assert world.states("stopped")[-1] == "stopped"
+    assert not supervising.done()
+    assert running.ended == 0
+    supervising.cancel()
+    async with asyncio.timeout(1):
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervising
+    assert running.ended == 1
+
+
+async def test_a_status_that_cannot_be_stored_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    async def full_disk(status: SourceStatus) -> None:
+        world.told.append(status)
+        raise OSError("no space left")
+
+    await supervise([Scripted("one", world, down)], world.emit, on_status=full_disk, now=world.now, sleep=world.sleep)
+    assert world.states("one") == ["connecting", "blind", "stopped"]
