@@ -1,6 +1,6 @@
 """Which dead letters have the same cause: cause type, first application frame, consumer, message without ids.
 
-Pure and stable: the same letter gives the same fingerprint in every version of Eventflow, since groups keep their notes by it.
+Pure and stable: the same letter gives the same fingerprint in every version, since groups keep their notes by it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Fingerprint:
 
 
 def mask(message: str) -> str:
-    """`message` with everything that differs from letter to letter taken out. A status code stays: it is part of the cause."""
+    """`message` without what differs from letter to letter. A status code stays: it is part of the cause."""
     text = " ".join(message.split())[: MAX_MESSAGE * 4]
     kept: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Replays: what may be sent again and where (the plan), and what one message's replay went through (the ledger's states).
+"""Replays: what may be sent again and where (the plan), and what one message went through (the ledger's states).
 
 queued → sending → sent → consumed → confirmed | failed_again. A message leaves `queued` for the broker at most once:
 `sending` never goes back there unless the broker was surely not reached; what a crash hid becomes `unknown` and stays
@@ -283,9 +283,9 @@ def receivers(system: str, destination: str, subscribers: Iterable[Subscriber]) 
 def nats_match(pattern: str, subject: str) -> bool:
     """NATS subjects: `*` is one token, `>` is the rest, at least one token."""
     wanted, given = pattern.split("."), subject.split(".")
-    for place, token in enumerate(wanted):
-        if token == ">":
+    for place, part in enumerate(wanted):
+        if part == ">":
             return len(given) > place
-        if place >= len(given) or token not in ("*", given[place]):
+        if place >= len(given) or part not in ("*", given[place]):
             return False
     return len(wanted) == len(given)

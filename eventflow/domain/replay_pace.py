@@ -1,6 +1,6 @@
 """How fast a replay goes: 1, then 10, then 100, then the rest, at a rate, and a stop by itself when it fails again.
 
-Each step waits for the outcomes of the one before, at most PATIENCE, so that a system without traces is not held for ever.
+Each step waits for the outcomes of the one before, but not for ever: a system may have no traces.
 Pure; `now` is given.
 """
 

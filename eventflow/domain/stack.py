@@ -78,11 +78,11 @@ def frames(stack: str) -> tuple[Frame, ...]:
 def cause_block(stack: str) -> str:
     """The part of a chained trace that belongs to the root cause."""
     if "The above exception was the direct cause of" in stack:
-        return stack.split("The above exception was the direct cause of")[0]
+        return stack.split("The above exception was the direct cause of", maxsplit=1)[0]
     if "\nCaused by: " in stack:
         return stack.rsplit("\nCaused by: ", 1)[1]
     if " ---> " in stack and "--- End of inner exception" in stack:
-        return stack.rsplit(" ---> ", 1)[1].split("--- End of inner exception")[0]
+        return stack.rsplit(" ---> ", 1)[1].split("--- End of inner exception", maxsplit=1)[0]
     return stack
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Protocol
 
-from django.conf import settings
-
 import collectors
 from collectors.base import CollectorError, Outgoing, Replayer
 from eventflow.domain import replay as ledger
@@ -37,7 +35,7 @@ class Connect(Protocol):
 
 def configured(source: str) -> Replayer | None:
     """The replayer of a configured source."""
-    for known in sources.parse_all(settings.EVENTFLOW_SOURCES):
+    for known in sources.configured():
         if known.name == source:
             return collectors.replayer(known.name, known.url)
     raise CollectorError(f"source {source} is not configured any more", permanent=True)

@@ -5,8 +5,10 @@ URLs may hold credentials: they are never logged and never leave the worker.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from django.conf import settings
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,99}$")
 
@@ -15,12 +17,14 @@ class SourceError(ValueError):
     """A source that cannot be understood; the message holds no credentials."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredSource:
+class ConfiguredSource(NamedTuple):
     """One broker that Eventflow looks at."""
 
     name: str
-    url: str = field(repr=False)
+    url: str
+
+    def __repr__(self) -> str:
+        return f"ConfiguredSource({self.name!r})"
 
 
 def parse(entry: str) -> ConfiguredSource:
@@ -51,3 +55,8 @@ def parse_all(entries: Sequence[str]) -> list[ConfiguredSource]:
         if names.count(name) > 1:
             raise SourceError(f"two sources are called {name}; give one another name: NAME=URL")
     return found
+
+
+def configured() -> list[ConfiguredSource]:
+    """The sources of this process. Raises SourceError."""
+    return parse_all(settings.EVENTFLOW_SOURCES)

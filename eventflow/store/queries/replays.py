@@ -1,4 +1,4 @@
-"""Reads the replay ledger: lists with their state bars, one replay with its items, what the sender and observer look at."""
+"""Reads the replay ledger: lists with their state bars, one replay with its items, what sender and observer need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -165,7 +165,7 @@ def item(pk: int) -> ReplayItem | None:
 
 
 def drained(source: str, destination: str, group: str, since: datetime) -> bool:
-    """Whether the broker said, after `since` and while its source was seen, that this group has nothing left. Two queries."""
+    """Whether the broker said after `since` that this group has nothing left. Two queries."""
     if not group or not Source.objects.filter(name=source, state="ok", seen_at__gt=since).exists():
         return False
     rows = ConsumerGroup.objects.filter(source=source, name=group, seen_at__gt=since)

@@ -1,4 +1,4 @@
-"""Records dead letters: one row per letter however often it is offered, grouped by cause, returns of replays recognised.
+"""Records dead letters: one row per letter however often it is offered, grouped by cause.
 
 A letter that carries a replay's token proves that this replay failed again. Never touches the broker.
 """
@@ -185,7 +185,8 @@ def enrich(
         ("stack", stack),
     ):
         if value and not getattr(letter, name):
-            setattr(letter, name, _storable(value)[: DeadLetter._meta.get_field(name).max_length])
+            room = {"service": 200, "error_type": 300}.get(name)
+            setattr(letter, name, _storable(value)[:room])
             letter.evidence[name] = evidence
             filled.append(name)
     if not filled:

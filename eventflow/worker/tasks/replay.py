@@ -1,0 +1,49 @@
+"""Celery tasks of replay: send what is queued, watch what is on its way. A lost task costs a second, nothing else."""
+
+import threading
+
+from django.conf import settings
+
+from eventflow.celery import app
+from eventflow.live import news
+from eventflow.worker import replay_observe, replay_send
+
+SEND = "eventflow.replay.send"
+OBSERVE = "eventflow.replay.observe"
+_sending = threading.Lock()
+_observing = threading.Lock()
+_adopted = threading.Event()
+
+
+@app.task(name=SEND)
+def send_queued() -> None:
+    """One round of sending; rounds of one process never overlap."""
+    if not _sending.acquire(blocking=False):
+        return
+    try:
+        if not _adopted.is_set():
+            # Without Redis this process is the only sender: whatever is still being sent was left by one that died.
+            if not settings.REDIS_URL:
+                news.publish(replay_send.adopt(replay_send.utc_now(), lease_seconds=0))
+            _adopted.set()
+        if replay_send.send_queued():
+            observe.delay()
+    finally:
+        _sending.release()
+
+
+@app.task(name=OBSERVE)
+def observe() -> None:
+    """One round of watching."""
+    if not _observing.acquire(blocking=False):
+        return
+    try:
+        replay_observe.observe()
+    finally:
+        _observing.release()
+
+
+SCHEDULE = {
+    SEND: {"task": SEND, "schedule": 1.0, "options": {"expires": 5}},
+    OBSERVE: {"task": OBSERVE, "schedule": 1.0, "options": {"expires": 5}},
+}
