@@ -7,12 +7,7 @@ from eventflow.store.spans import codec
 
 texts = st.text(st.characters()) | st.sampled_from(["\0", "\ud800", "ü", "a\0b"])
 values = st.recursive(
-    texts
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.binary(max_size=20)
-    | st.none(),
+    texts | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary(max_size=20) | st.none(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
@@ -48,7 +43,9 @@ def test_any_span_comes_back_as_it_was(attributes, resource, name, linked):
 def test_messaging_and_status_come_back_as_enums():
     given_span = span(
         status=SpanStatus.ERROR,
-        messaging=Messaging(system="nats", operation=Operation.PROCESS, attempt=2, rules={"system": "messaging.system"}),
+        messaging=Messaging(
+            system="nats", operation=Operation.PROCESS, attempt=2, rules={"system": "messaging.system"}
+        ),
         correlation_id="order-1",
     )
     found = codec.decode(codec.encode(given_span))
