@@ -112,6 +112,9 @@ def _value(role: str, text: str) -> Any:
         return number(text)
     if role in _TIMES:
         return instant(text)
+    if role == "stack" and "\n" not in text:
+        # Headers of one line each (NATS, HTTP): senders write the line ends as \n.
+        text = text.replace("\\n", "\n")
     return text[: MAX_TEXT_CHARS if role in _LONG else MAX_FIELD_CHARS] or None
 
 
