@@ -22,7 +22,7 @@ def user(role: str = "viewer", name: str | None = None) -> User:
     return made
 
 
-STACK = '''Traceback (most recent call last):
+STACK = """Traceback (most recent call last):
   File "/srv/venv/lib/python3.11/site-packages/nats/js/client.py", line 212, in poll
     await callback(message)
   File "/srv/app/payments/handlers.py", line 37, in on_order_placed
@@ -30,7 +30,7 @@ STACK = '''Traceback (most recent call last):
   File "/srv/app/payments/giftcards.py", line 88, in balance
     raise GiftCardBalanceError("balance lookup for card gc-5512 returned HTTP 502")
 payments.errors.GiftCardBalanceError: balance lookup for card gc-5512 returned HTTP 502
-'''
+"""
 
 
 def observed_letter(**given: Any) -> observations.DeadLetter:
