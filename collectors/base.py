@@ -21,11 +21,15 @@ REPLAY_HEADER = "Eventflow-Replay"
 
 
 class CollectorError(Exception):
-    """What went wrong in words a person can act on. `permanent`: trying again cannot help."""
+    """What went wrong in words a person can act on. `permanent`: trying again cannot help.
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    `reached`: when sending, whether the broker may hold the message all the same.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, reached: bool = True) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.reached = reached and not permanent
 
 
 @runtime_checkable

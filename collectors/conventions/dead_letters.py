@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collectors.base import REPLAY_HEADER
+from collectors.conventions.correlation import find_in_headers
 from collectors.conventions.dead_letter_names import (
     CLOUD_EVENT_PREFIXES,
     CLOUD_EVENTS,
@@ -111,6 +112,9 @@ def _value(role: str, text: str) -> Any:
         return number(text)
     if role in _TIMES:
         return instant(text)
+    if role == "stack" and "\n" not in text:
+        # Headers of one line each (NATS, HTTP): senders write the line ends as \n.
+        text = text.replace("\\n", "\n")
     return text[: MAX_TEXT_CHARS if role in _LONG else MAX_FIELD_CHARS] or None
 
 
@@ -122,12 +126,12 @@ def read(
     headers: Headers,
     *,
     known: bool = False,
-    correlate: Callable[[Headers], tuple[str, str] | None] | None = None,
+    correlation_keys: Sequence[str] = (),
 ) -> Failure:
     """What the headers of a letter tell.
 
     `known`: the place is known to hold dead letters, so that single common words without a prefix (`error`) count too.
-    `correlate` finds the flow's id and the rule that found it.
+    `correlation_keys`: the operator's own, before the default ones.
     """
     found: dict[str, Any] = {}
     evidence: dict[str, str] = {}
@@ -151,8 +155,8 @@ def read(
                 put(role, _value(role, text), name)
     failing = set(found)
     _from_standards(headers, put)
-    if correlate and (hit := correlate(headers)):
-        found["correlation_id"], evidence["correlation_id"] = hit
+    if hit := find_in_headers(headers, correlation_keys):
+        found["correlation_id"], evidence["correlation_id"] = hit[0][:MAX_FIELD_CHARS], f"header {hit[1][:200]}"
     if "cause_type" in found:
         found["error_type"], evidence["error_type"] = found.pop("cause_type"), evidence.pop("cause_type")
     container, offset = found.pop("container", None), found.pop("offset", None)
@@ -179,15 +183,6 @@ def _from_standards(headers: Headers, put: Callable[[str, Any, str], None]) -> N
     for name, text in headers:
         if name.lower() == "nats-msg-id":
             put("message_id", _value("message_id", text), name)
-
-
-def correlation(headers: Headers) -> tuple[str, str] | None:
-    """The flow's id by the commonest header names, compared without case and punctuation."""
-    for wanted in ("correlationid", "cecorrelationid", "xcorrelationid", "conversationid"):
-        for name, value in headers:
-            if value and re.sub(r"[^a-z0-9]", "", name.lower()) == wanted:
-                return value[:MAX_FIELD_CHARS], f"header {name[:200]}"
-    return None
 
 
 def capped(headers: Headers) -> tuple[tuple[tuple[str, str], ...], str | None]:

@@ -75,7 +75,8 @@ class NatsCollector:
         places = await self._places(streams)
         samples: list[Observation] = [*self._destinations(streams, places, now)]
         samples += await self._lags(streams, consumers, now)
-        await emit(samples)
+        if samples:
+            await emit(samples)
         await self._listen(streams)
         if self._rights[READ] != "denied":
             try:

@@ -98,7 +98,7 @@ class Letters:
         return budget
 
     def _letter(self, message: Message, place: Place, look: Look) -> DeadLetter | None:
-        failure = dead_letters.read(message.headers, known=not place.strict, correlate=dead_letters.correlation)
+        failure = dead_letters.read(message.headers, known=not place.strict)
         if place.strict and not failure.proved:
             return None
         fields, evidence = failure.fields, failure.evidence
@@ -220,7 +220,7 @@ class Letters:
             message = await look.client.message(found.stream, found.seq, direct=bool(stream and stream.direct))
         except NotAllowedError:
             message = None
-        failure = dead_letters.read(message.headers if message else (), correlate=dead_letters.correlation)
+        failure = dead_letters.read(message.headers if message else ())
         word = "terminated" if found.terminated else "gave up"
         said = f"{word} after {found.deliveries} deliveries" if found.deliveries else word
         told: dict[str, Any] = {

@@ -56,13 +56,18 @@ class NatsReplayer:
 
     async def send(self, message: Outgoing) -> str:
         """Publish and return `STREAM:sequence`, also when the server says that it has this token already."""
-        client = await self._connected()
+        headers = _headers(message.headers, message.token)
         try:
-            if not await client.streams_taking(message.destination):
-                raise CollectorError(f"no stream takes {message.destination}: nothing was sent", permanent=True)
+            client = await self._connected()
+            taken = await client.streams_taking(message.destination)
         except NotAllowedError:
-            pass  # the publish itself will tell, by having no responder
-        answer = await client.publish(message.destination, message.payload, _headers(message.headers, message.token))
+            taken = ["unknown"]  # the publish itself will tell, by having no responder
+        except CollectorError as error:
+            raise CollectorError(f"{error}; nothing was sent", permanent=error.permanent, reached=False) from None
+        if not taken:
+            # Without a stream a plain subscriber could take it and nobody could prove it.
+            raise CollectorError(f"no stream takes {message.destination}: nothing was sent", permanent=True)
+        answer = await client.publish(message.destination, message.payload, headers)
         return f"{answer['stream']}:{answer['seq']}"
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
+import collectors
 from collectors.base import Collector, CollectorError, Emit
 from eventflow.domain.observations import SourceStatus
 
@@ -23,18 +24,39 @@ Now = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
 
 
+class _Unusable:
+    """A source whose URL nobody can use: it stops at once and says why, beside the others that run."""
+
+    def __init__(self, name: str, url: str, error: CollectorError) -> None:
+        self.name = name
+        self.system = url.partition("://")[0][:20]
+        self._error = error
+
+    async def run(self, emit: Emit) -> None:
+        raise self._error
+
+
+def collector(name: str, url: str) -> Collector:
+    """The collector of a configured source; one that only tells the reason when there is none for its URL."""
+    try:
+        return collectors.from_url(name, url)
+    except CollectorError as error:
+        return _Unusable(name, url, error)
+
+
 async def supervise(
-    collectors: Iterable[Collector], emit: Emit, *, on_status: OnStatus, now: Now, sleep: Sleep = asyncio.sleep
+    sources: Iterable[Collector], emit: Emit, *, on_status: OnStatus, now: Now, sleep: Sleep = asyncio.sleep
 ) -> None:
-    """Run all until cancelled; returns by itself only when every one has stopped for good."""
+    """Run all until cancelled, also when every one has stopped for good."""
     tasks = [
         asyncio.create_task(
             _keep_running(one, emit, on_status=on_status, now=now, sleep=sleep), name=f"collect {one.name}"
         )
-        for one in collectors
+        for one in sources
     ]
     try:
         await asyncio.gather(*tasks)
+        await asyncio.get_running_loop().create_future()
     finally:
         for task in tasks:
             task.cancel()

@@ -92,7 +92,7 @@ def _send_item(item: ReplayItem, replay: Replay, lines: "Lines", clock: Callable
     try:
         position = lines.run(_send(replayer, _message(item)))
     except CollectorError as error:
-        declined = ledger.Declined(str(error), permanent=error.permanent, reached=not error.permanent)
+        declined = ledger.Declined(str(error), permanent=error.permanent, reached=error.reached)
         _tell(item, declined, clock())
         _log_span(item, started, clock(), str(error), replay.created_by_name)
         return False
@@ -150,7 +150,7 @@ def _log_span(item: ReplayItem, started: datetime, ended: datetime, error: str, 
         actor=actor,
         replay=str(item.replay_id),
     )
-    span_log.append([replay_span(sending, ended)], ended)
+    span_log.append([replay_span(sending, ended)])
 
 
 class Lines:

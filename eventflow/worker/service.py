@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-import collectors
 from collectors.base import Collector, CollectorError, Emit
 from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
@@ -167,7 +166,7 @@ class Service:
             )
         if "collect" in self.roles:
             found.extend(
-                collectors.from_url(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
+                collect.collector(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )
 
         async def on_status(status: SourceStatus) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from collectors.base import Collector, CollectorError, Emit
 from eventflow.domain.observations import Observation, SourceStatus
-from eventflow.worker.collect import supervise
+from eventflow.worker.collect import collector, supervise
 
 START = datetime(2026, 11, 25, 12, tzinfo=UTC)
 Step = Callable[["World", Emit], Awaitable[None]]
@@ -43,7 +43,15 @@ class World:
         return [status.state for status in self.told if status.source == source]
 
     async def supervise(self, *collectors: Collector) -> None:
-        await supervise(collectors, self.emit, on_status=self.tell, now=self.now, sleep=self.sleep)
+        """Until every script is over."""
+        running = asyncio.create_task(
+            supervise(collectors, self.emit, on_status=self.tell, now=self.now, sleep=self.sleep)
+        )
+        async with asyncio.timeout(5):
+            while not all(self.states(one.name)[-1:] == ["stopped"] for one in collectors):
+                await asyncio.sleep(0)
+        assert not running.done()
+        await cancelled(running)
 
 
 class Scripted:
@@ -64,6 +72,14 @@ class Scripted:
             await self._steps.pop(0)(self._world, emit)
         finally:
             self.ended += 1
+
+
+async def cancelled(running: "asyncio.Task[None]") -> None:
+    """Cancel and see that it ends promptly."""
+    running.cancel()
+    async with asyncio.timeout(1):
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
 
 async def down(world: World, emit: Emit) -> None:
@@ -131,24 +147,34 @@ async def test_a_collector_that_ends_by_itself_is_started_again() -> None:
 async def test_one_source_that_stops_leaves_the_others_running_and_cancelling_ends_them() -> None:
     world = World()
     running = Scripted("running", world, forever)
-    supervising = asyncio.create_task(world.supervise(running, Scripted("stopped", world)))
+    supervising = asyncio.create_task(
+        supervise(
+            [running, Scripted("stopped", world)], world.emit, on_status=world.tell, now=world.now, sleep=world.sleep
+        )
+    )
     await asyncio.sleep(0.05)
     assert world.states("stopped")[-1] == "stopped"
     assert not supervising.done()
     assert running.ended == 0
-    supervising.cancel()
-    async with asyncio.timeout(1):
-        with contextlib.suppress(asyncio.CancelledError):
-            await supervising
+    await cancelled(supervising)
     assert running.ended == 1
 
 
 async def test_a_status_that_cannot_be_stored_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    world = World()
+    class FullDisk(World):
+        async def tell(self, status: SourceStatus) -> None:
+            await super().tell(status)
+            raise OSError("no space left")
 
-    async def full_disk(status: SourceStatus) -> None:
-        world.told.append(status)
-        raise OSError("no space left")
-
-    await supervise([Scripted("one", world, down)], world.emit, on_status=full_disk, now=world.now, sleep=world.sleep)
+    world = FullDisk()
+    await world.supervise(Scripted("one", world, down))
     assert world.states("one") == ["connecting", "blind", "stopped"]
+
+
+async def test_a_url_nobody_can_use_is_a_stopped_source_and_not_the_end_of_the_others() -> None:
+    world = World()
+    unknown, unreadable = collector("ibm", "mq://user:hunter2@host"), collector("shop", "nats://user:hunter2@:x")
+    await world.supervise(unknown, unreadable, Scripted("one", world, down))
+    assert "no collector for mq://" in str(world.told)
+    assert world.states("shop") == ["connecting", "stopped"]
+    assert "hunter2" not in str(world.told)

@@ -5,6 +5,18 @@ from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
 from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import Source
+from eventflow.store.models.spans import (
+    Edge,
+    EdgeSlot,
+    FlowMember,
+    FlowRow,
+    Generation,
+    Inbox,
+    MessageTrace,
+    Rejected,
+    StoredLink,
+    StoredSpan,
+)
 
 __all__ = [
     "AlertRule",
@@ -12,11 +24,21 @@ __all__ = [
     "DeadLetter",
     "DeadLetterGroup",
     "Destination",
+    "Edge",
+    "EdgeSlot",
+    "FlowMember",
+    "FlowRow",
+    "Generation",
+    "Inbox",
     "Incident",
     "LagPoint",
+    "MessageTrace",
     "NotificationChannel",
+    "Rejected",
     "Replay",
     "ReplayItem",
     "Silence",
     "Source",
+    "StoredLink",
+    "StoredSpan",
 ]

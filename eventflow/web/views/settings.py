@@ -1,4 +1,54 @@
-from django.urls import URLPattern
+"""Settings: the brokers we look at and what that costs them; people and tokens; the audit trail. Shows no secret."""
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.views.decorators.http import require_safe
+
+from eventflow.accounts import directory
+from eventflow.accounts.access import role_required
+from eventflow.store.queries import sources
+
+AUDIT_PAGE = 100
+
+
+@require_safe
+def brokers(request: HttpRequest) -> HttpResponse:
+    """Every source with its state, rights and cost, and where to send OpenTelemetry."""
+    rows = sources.all_sources()
+    return render(
+        request,
+        "settings/brokers.html",
+        {
+            "sources": [row for row in rows if row.system != "otlp"],
+            "receiver": next((row for row in rows if row.system == "otlp"), None),
+            "otlp_http": settings.EVENTFLOW_OTLP_HTTP,
+            "otlp_grpc": settings.EVENTFLOW_OTLP_GRPC,
+            "poll_seconds": settings.EVENTFLOW_POLL_SECONDS,
+        },
+    )
+
+
+@require_safe
+@role_required("admin")
+def people(request: HttpRequest) -> HttpResponse:
+    """Accounts with their roles, and API tokens by name."""
+    return render(request, "settings/people.html", {"people": directory.people(), "tokens": directory.tokens()})
+
+
+@require_safe
+@role_required("operator")
+def audit(request: HttpRequest) -> HttpResponse:
+    """Who did what, newest first."""
+    page = Paginator(directory.audit_trail(), AUDIT_PAGE).get_page(request.GET.get("page"))
+    return render(request, "settings/audit.html", {"page": page})
+
 
 app_name = "settings"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", brokers, name="page"),
+    path("people/", people, name="people"),
+    path("audit/", audit, name="audit"),
+]

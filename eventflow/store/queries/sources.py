@@ -1,0 +1,72 @@
+"""Reads of the configured sources: how each collector fares and what it costs its broker. `all_sources` is one query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+
+from eventflow.store.models import ConsumerGroup, Destination, Source
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One source. `rights` maps what it may do to ``allowed``, ``denied`` or ``unknown``."""
+
+    name: str
+    system: str
+    address: str
+    state: str
+    message: str
+    rights: Mapping[str, str]
+    calls: int
+    received_bytes: int
+    cycle_seconds: float
+    seen_at: datetime | None
+    ok_at: datetime | None
+    groups: int
+    destinations: int
+
+    @property
+    def severity(self) -> str:
+        """ok, warn, crit or run, for its glyph."""
+        if self.state == "ok":
+            return "warn" if "denied" in self.rights.values() else "ok"
+        return {"connecting": "run", "blind": "warn", "stopped": "crit"}.get(self.state, "idle")
+
+    @property
+    def word(self) -> str:
+        """Its state in words."""
+        if self.state == "ok":
+            missing = sum(right == "denied" for right in self.rights.values())
+            return f"Connected, {missing} permission{'s' * (missing > 1)} missing" if missing else "Connected"
+        return {"connecting": "Connecting", "blind": "Blind", "stopped": "Stopped"}.get(self.state, self.state)
+
+
+def all_sources() -> list[SourceRow]:
+    """Every source by name."""
+
+    def count(model: type[ConsumerGroup] | type[Destination]) -> Coalesce:
+        rows = model._default_manager.filter(source=OuterRef("name")).order_by().values("source")
+        return Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0)
+
+    rows = Source.objects.order_by("name").annotate(groups=count(ConsumerGroup), destinations=count(Destination))
+    return [
+        SourceRow(
+            name=row.name,
+            system=row.system,
+            address=row.address,
+            state=row.state,
+            message=row.message,
+            rights=row.rights,
+            calls=row.calls,
+            received_bytes=row.received_bytes,
+            cycle_seconds=row.cycle_seconds,
+            seen_at=row.seen_at,
+            ok_at=row.ok_at,
+            groups=row.groups,
+            destinations=row.destinations,
+        )
+        for row in rows
+    ]

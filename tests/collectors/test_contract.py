@@ -1,0 +1,253 @@
+"""The collector contract, over every collector: nothing lost, nothing changed by looking, safe to cancel and repeat.
+
+A bench knows how to make things happen at one kind of source. A new collector adds its bench to the fixture `bench`.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import httpx
+import pytest
+
+import collectors
+from collectors.base import Collector, CollectorError, Emit
+from collectors.nats import collector as nats_collector
+from collectors.otlp import OtlpReceiver
+from eventflow.domain.observations import DeadLetter, Observation, SpanBatch
+from eventflow.worker.collect import supervise
+from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
+from tests.services import NatsServer
+
+HOW_MANY = 12
+
+
+class Bench(Protocol):
+    """One kind of source, ready to be looked at."""
+
+    def collector(self) -> Collector:
+        """A new collector of the source."""
+        ...
+
+    async def happen(self, running: Collector) -> set[str]:
+        """Make HOW_MANY things happen while `running` runs; the keys of those that the sender was not refused."""
+        ...
+
+
+class NatsBench:
+    """Dead letters on a real server, beside a consumer that is half-way."""
+
+    def __init__(self, server: NatsServer) -> None:
+        self.url = server.url
+
+    def collector(self) -> Collector:
+        return nats_collector("shop", self.url, 0.05)
+
+    async def prepare(self) -> "NatsBench":
+        async with connection(self.url) as (_, js):
+            await js.add_stream(name="ORDERS", subjects=["orders.>"])
+            await js.add_stream(name="DLQ", subjects=["dlq.>"])
+            await consumer(js, "ORDERS", "payment", "orders.placed")
+            for number in range(5):
+                await js.publish("orders.placed", b"%d" % number)
+            reading = await js.pull_subscribe_bind("payment", "ORDERS")
+            done, _, _ = await reading.fetch(3)
+            await done.ack_sync()
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        keys = set()
+        async with connection(self.url) as (_, js):
+            for number in range(HOW_MANY):
+                stored = await js.publish("dlq.payment", b"%d" % number, headers=LETTER_HEADERS)
+                keys.add(f"dlq.payment {stored.seq}")
+                await asyncio.sleep(0.01)
+        return keys
+
+    async def state(self) -> object:
+        """Everything at the broker that looking must leave as it is."""
+        async with connection(self.url) as (client, _):
+
+            async def ask(call: str) -> Any:
+                return json.loads((await client.request(f"$JS.API.{call}", b"")).data)
+
+            streams = (await ask("STREAM.LIST"))["streams"]
+            found = {s["config"]["name"]: (s, (await ask(f"CONSUMER.LIST.{s['config']['name']}"))) for s in streams}
+        return json.loads(json.dumps(found), object_hook=lambda d: {k: v for k, v in d.items() if k != "ts"})
+
+
+class OtlpBench:
+    """Spans pushed over HTTP, one per request, as an SDK without retries would."""
+
+    def collector(self) -> Collector:
+        return OtlpReceiver(http="127.0.0.1:0", grpc=None)
+
+    async def happen(self, running: Collector) -> set[str]:
+        assert isinstance(running, OtlpReceiver)
+        async with asyncio.timeout(10):
+            await running.ready.wait()
+        keys = set()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for number in range(1, HOW_MANY + 1):
+                trace, span = f"{number:032x}", f"{number:016x}"
+                answer = await client.post(
+                    f"http://127.0.0.1:{running.http_port}/v1/traces", json=export_request(trace, span)
+                )
+                if answer.status_code == 200:
+                    keys.add(f"{trace} {span}")
+        return keys
+
+
+def export_request(trace: str, span: str) -> dict[str, Any]:
+    times = {"startTimeUnixNano": "1764000000000000000", "endTimeUnixNano": "1764000001000000000"}
+    spans = [{"traceId": trace, "spanId": span, "name": "process", "kind": 5, **times}]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+
+def keys_of(batch: Sequence[Observation]) -> set[str]:
+    keys = set()
+    for item in batch:
+        if isinstance(item, DeadLetter):
+            keys.add(f"{item.location} {item.position}")
+        elif isinstance(item, SpanBatch):
+            keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans}
+    return keys
+
+
+class Store:
+    """An emit that may fail before it keeps anything. What it kept is durable."""
+
+    def __init__(self, fail: Callable[[int], Exception | None] = lambda _: None) -> None:
+        self.kept: set[str] = set()
+        self.calls = 0
+        self.fail = fail
+
+    async def __call__(self, batch: Sequence[Observation]) -> None:
+        self.calls += 1
+        await asyncio.sleep(0)
+        if (error := self.fail(self.calls)) is not None:
+            raise error
+        self.kept |= keys_of(batch)
+
+    async def has(self, keys: set[str]) -> None:
+        async with asyncio.timeout(15):
+            while not keys <= self.kept:
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(collector: Collector, emit: Emit) -> AsyncIterator["asyncio.Task[None]"]:
+    """The collector under the real supervisor, whose pauses are made short."""
+
+    async def nothing(_: object) -> None:
+        return None
+
+    def soon(_: float) -> Awaitable[None]:
+        return asyncio.sleep(0.02)
+
+    task = asyncio.create_task(
+        supervise([collector], emit, on_status=nothing, now=lambda: datetime.now(UTC), sleep=soon)
+    )
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def nats_bench(nats_process: Callable[..., NatsServer]) -> NatsBench:
+    return await NatsBench(nats_process()).prepare()
+
+
+@pytest.fixture(params=["nats", "otlp"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue("nats_bench")
+    return found
+
+
+def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
+    made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
+    assert made == {"nats"}  # a new system needs a bench above
+    assert all(
+        isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
+    )
+
+
+async def test_everything_that_happens_is_delivered(bench: Bench) -> None:
+    store, collector = Store(), bench.collector()
+    async with running(collector, store):
+        happened = await bench.happen(collector)
+        assert len(happened) == HOW_MANY
+        await store.has(happened)
+
+
+async def test_what_could_not_be_stored_for_a_while_is_delivered_later_or_was_refused(bench: Bench) -> None:
+    store = Store(lambda call: CollectorError("the store is busy") if call < 9 else None)
+    collector = bench.collector()
+    async with running(collector, store):
+        await store.has(await bench.happen(collector))
+
+
+async def test_a_fault_while_storing_is_no_acknowledgement_either(bench: Bench) -> None:
+    store = Store(lambda call: OSError("disk I/O error") if call % 3 == 2 else None)
+    collector = bench.collector()
+    async with running(collector, store):
+        await store.has(await bench.happen(collector))
+
+
+async def test_what_could_not_be_stored_at_all_was_refused_or_is_still_there_for_the_next_run(bench: Bench) -> None:
+    full = Store(lambda _: CollectorError("the disk is full", permanent=True))
+    collector = bench.collector()
+    async with running(collector, full):
+        happened = await bench.happen(collector)
+        await asyncio.sleep(0.1)
+    assert full.kept == set()
+    store = Store()
+    async with running(collector, store):
+        await store.has(happened)
+
+
+async def test_looking_at_a_broker_changes_nothing_there(nats_bench: NatsBench) -> None:
+    letters = await nats_bench.happen(nats_bench.collector())
+    before = await nats_bench.state()
+    store = Store()
+    async with running(nats_bench.collector(), store):
+        await store.has(letters)
+        async with asyncio.timeout(15):
+            while store.calls < 9:
+                await asyncio.sleep(0.02)
+        during = await nats_bench.state()
+    assert during == before
+    assert await nats_bench.state() == before
+
+
+async def test_offered_twice_it_has_the_same_keys(bench: Bench) -> None:
+    first, second = Store(), Store()
+    for store in (first, second):
+        collector = bench.collector()
+        async with running(collector, store):
+            await store.has(await bench.happen(collector))
+    assert first.kept <= second.kept
+
+
+@pytest.mark.parametrize("hanging", [False, True], ids=["idle", "while storing hangs"])
+async def test_it_ends_promptly_when_cancelled(bench: Bench, hanging: bool) -> None:
+    reached = asyncio.Event()
+
+    async def emit(batch: Sequence[Observation]) -> None:
+        reached.set()
+        if hanging:
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(bench.collector().run(emit))
+    async with asyncio.timeout(10):
+        await reached.wait()
+    await asyncio.sleep(0.1)
+    task.cancel()
+    async with asyncio.timeout(2.5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
