@@ -822,6 +822,13 @@ def test_a_name_of_the_wrong_type_gives_way_to_the_next() -> None:
     )
 
 
+def test_hostile_lengths_and_nul_characters_are_cut_out_of_names_and_ids() -> None:
+    found = messaging("x", CONSUMER, {"messaging.system": "Z" * 999, "messaging.destination.name": "a\0" * 999})
+    assert found is not None
+    assert found.system == "z" * 40
+    assert found.destination == "a\N{REPLACEMENT CHARACTER}" * 150
+
+
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

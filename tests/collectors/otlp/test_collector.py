@@ -71,6 +71,15 @@ async def test_the_process_keeps_its_signal_handlers(sink: Sink) -> None:
         assert [signal.getsignal(number) for number in handled] == before
 
 
+async def test_a_server_that_ends_by_itself_ends_the_collector_for_a_restart(sink: Sink) -> None:
+    task = asyncio.create_task(OtlpReceiver("127.0.0.1:0", None).run(sink))
+    await asyncio.sleep(0.2)
+    [serving] = [running for running in asyncio.all_tasks() if running.get_name() == "otlp http"]
+    serving.cancel()
+    with pytest.raises(CollectorError):
+        await asyncio.wait_for(task, 5)
+
+
 async def test_it_tells_its_status_and_goes_on_when_that_cannot_be_stored(sink: Sink) -> None:
     async with running(OtlpReceiver("127.0.0.1:0", None), sink):
         await asyncio.sleep(0.05)
