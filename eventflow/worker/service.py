@@ -99,7 +99,7 @@ class Service:
             if "tasks" in self.roles and not settings.REDIS_URL:
                 celery = EmbeddedCelery()
                 celery.start()
-                stack.push_async_callback(loop.run_in_executor, None, celery.stop)
+                stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
             self._on_ready()
@@ -133,7 +133,7 @@ class Service:
             await asyncio.wait([task], timeout=5)
 
         stack.push_async_callback(end)
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  # uvicorn offers a flag, no event
             await asyncio.sleep(0.01)
         return task
 

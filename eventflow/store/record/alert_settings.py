@@ -18,7 +18,13 @@ DEFAULTS = (
         "for_seconds": 0.0,
         "recover_seconds": 0.0,
     },
-    {"name": "Source out of sight", "kind": "blind", "severity": "warning", "for_seconds": 30.0, "recover_seconds": 0.0},
+    {
+        "name": "Source out of sight",
+        "kind": "blind",
+        "severity": "warning",
+        "for_seconds": 30.0,
+        "recover_seconds": 0.0,
+    },
 )
 DEMO = {
     "name": "Email late (demo)",
