@@ -34,6 +34,12 @@ async def test_a_taken_port_is_named_with_the_variable_that_changes_it(sink: Sin
     assert variable in str(caught.value)
 
 
+async def test_two_receivers_never_share_a_port(sink: Sink) -> None:
+    async with running(OtlpReceiver(None, "127.0.0.1:0"), sink) as first:
+        with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_GRPC"):
+            await asyncio.wait_for(OtlpReceiver(None, f"127.0.0.1:{first.grpc_port}").run(sink), 5)
+
+
 @pytest.mark.parametrize("address", ["localhost:http", "127.0.0.1:99999", "nowhere.invalid:4318"])
 async def test_an_address_that_is_none_is_said_to_be_so(sink: Sink, address: str) -> None:
     with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_HTTP"):
