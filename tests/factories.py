@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 
 from eventflow.domain import observations
-from eventflow.store.models import ConsumerGroup, DeadLetter, Replay
+from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident, Replay
 from eventflow.store.record.dead_letter import record as record_letters
 from eventflow.store.record.replay import create as create_replay
 
@@ -83,9 +83,13 @@ def letter(**given: Any) -> DeadLetter:
     return row
 
 
-def consumer_group(name: str, destination: str = "orders.placed", **given: Any) -> ConsumerGroup:
-    """A consumer group as the broker last told of it."""
+def consumer_group(
+    name: str, destination: str = "orders.placed", age: float | None = None, **given: Any
+) -> ConsumerGroup:
+    """A consumer group as the broker last told of it, its oldest message `age` seconds old."""
     values: dict[str, Any] = {"source": "shop", "system": "nats", "seen_at": NOW, "ready": 0, "in_flight": 0}
+    if age is not None:
+        values["oldest_at"] = given.get("seen_at", NOW) - timedelta(seconds=age)
     return ConsumerGroup.objects.create(name=name, destination=destination, **{**values, **given})
 
 
@@ -96,3 +100,41 @@ def replay_of(*letters: DeadLetter, reason: str = "gift card provider recovered"
     )
     assert made is not None
     return made
+
+
+def after(seconds: float) -> datetime:
+    """NOW and some seconds."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def lag_sample(
+    group: str = "email", at: datetime = NOW, ready: int | None = 0, age: float | None = None, **given: Any
+) -> observations.LagSample:
+    """A look at one group, its oldest message `age` seconds old."""
+    values: dict[str, Any] = {"source": "shop", "system": "nats", "destination": "emails.requested"}
+    if age is not None:
+        values["oldest_at"] = at - timedelta(seconds=age)
+    return observations.LagSample(group=group, at=at, ready=ready, **{**values, **given})
+
+
+def alert_rule(**given: Any) -> AlertRule:
+    """A lag rule: older than 15 s for 5 s, over when younger than 12 s for 10 s."""
+    values: dict[str, Any] = {"name": "Late", "kind": "lag", "seconds": 15, "for_seconds": 5, "recover_seconds": 10}
+    return AlertRule.objects.create(**{**values, **given})
+
+
+def incident(rule: AlertRule, **given: Any) -> Incident:
+    """One that fires since a minute."""
+    values: dict[str, Any] = {
+        "subject": "shop/emails.requested/email",
+        "title": "email is 27 s behind",
+        "severity": rule.severity,
+        "state": "firing",
+        "pending_since": NOW - timedelta(seconds=65),
+        "fired_at": NOW - timedelta(seconds=60),
+        "updated_at": NOW,
+        "value": 27.0,
+        "peak": 27.0,
+        "unit": "s",
+    }
+    return Incident.objects.create(rule=rule, **{**values, **given})

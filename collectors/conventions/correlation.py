@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
-from collectors.conventions.messaging import text
+from collectors.conventions.messaging import LONGEST_NAME, text
 from eventflow.domain.observations import Attributes, AttributeValue
 
 TRUST = (
@@ -41,7 +41,9 @@ def find(attributes: Attributes, extra_keys: Sequence[str] = ()) -> tuple[str, s
     """The flow's id on a span and the attribute that gave it. `extra_keys`: the operator's, in their order."""
     extra = tuple(extra_keys)
     candidates = sorted(
-        (rank, name) for name in attributes if (rank := _attribute_rank(name, extra)) is not None
+        (rank, name)
+        for name in attributes
+        if len(name) < LONGEST_NAME and (rank := _attribute_rank(name, extra)) is not None
     )  # equal ranks: by name, so that the answer does not hang on the order of sending
     if not candidates:
         return None
@@ -64,7 +66,9 @@ def find_in_headers(
         merged.setdefault(name, []).append(value)
     extra = tuple(extra_keys)
     misleading = _misleading(merged)
-    candidates = sorted((rank, name) for name in merged if (rank := _header_rank(name, extra)) is not None)
+    candidates = sorted(
+        (rank, name) for name in merged if len(name) < LONGEST_NAME and (rank := _header_rank(name, extra)) is not None
+    )
     for rank, name in candidates:
         if rank >= len(extra) and name in misleading:
             continue
@@ -73,6 +77,12 @@ def find_in_headers(
     if "axon-message-id" in merged and "causationId" not in merged and (root := text(merged.get("traceId"))):
         return root, "traceId"
     return _in_baggage(merged, extra)
+
+
+def _ranked_headers(names: Iterable[str], extra: tuple[str, ...]) -> list[tuple[int, str]]:
+    return sorted(
+        (rank, name) for name in names if len(name) < LONGEST_NAME and (rank := _header_rank(name, extra)) is not None
+    )
 
 
 def _misleading(headers: dict[str, list[AttributeValue]]) -> frozenset[str]:
@@ -95,7 +105,9 @@ def _in_baggage(headers: dict[str, list[AttributeValue]], extra: tuple[str, ...]
             name, _, encoded = member.split(";", 1)[0].partition("=")
             if encoded.strip():
                 found[name.strip()] = unquote(encoded.strip())
-    ranked = sorted((rank, name) for name in found if (rank := _header_rank(name, extra)) is not None)
+    ranked = sorted(
+        (rank, name) for name in found if len(name) < LONGEST_NAME and (rank := _header_rank(name, extra)) is not None
+    )
     return (found[ranked[0][1]], f"baggage {ranked[0][1]}") if ranked else None
 
 
@@ -112,8 +124,6 @@ def _header_rank(name: str, extra: tuple[str, ...]) -> int | None:
 @lru_cache(maxsize=8192)
 def _attribute_rank(name: str, extra: tuple[str, ...]) -> int | None:
     """Attributes are namespaced (order.correlation_id, messaging.header.x-correlation-id): any tail of parts counts."""
-    if len(name) > 200:
-        return None
     parts = name.split(".")
     rank = _rank(tuple(normal(".".join(parts[start:])) for start in range(len(parts))), extra)
     return None if rank is not None and rank >= len(extra) and name.startswith(FOREIGN) else rank

@@ -5,6 +5,7 @@ which attribute gave it. Pure: never looks at anything but the span it is given,
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 from collectors.conventions.messaging_names import (
@@ -33,11 +34,19 @@ from collectors.conventions.messaging_names import (
 from eventflow.domain.observations import Attributes, AttributeValue, Messaging, Operation, SpanKind
 
 T = TypeVar("T")
+LONGEST_NAME = 200
+"""No attribute that means something here is longer; hostile ones shall not fill the caches."""
+PREFIXES = (
+    *("messaging.", "peer.service", "faas.trigger", "rabbitmq.queue", "aws."),
+    *(prefix for prefix, _ in SYSTEM_BY_PREFIX),
+)
+LONGEST_VALUE = 300
+"""Where names and ids are cut; the attribute itself stays whole in the span."""
 SENDS = (Operation.SEND, Operation.CREATE)
 
 
 def text(value: AttributeValue) -> str | None:
-    """`value` as text: a list counts when it holds one distinct value. None for nothing, also for an empty text."""
+    """`value` as text of a bearable length: a list counts when it holds one distinct value. None for an empty text."""
     if isinstance(value, list):
         single = {found for found in map(text, value) if found}
         return single.pop() if len(single) == 1 else None
@@ -47,10 +56,10 @@ def text(value: AttributeValue) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").strip() or None
+        return value.strip()[:LONGEST_VALUE].replace("\0", "\N{REPLACEMENT CHARACTER}") or None
     if isinstance(value, bool) or value is None or isinstance(value, dict):
         return None
-    return str(value)
+    return str(value)[:LONGEST_VALUE]
 
 
 def number(value: AttributeValue) -> int | None:
@@ -90,6 +99,8 @@ class _Reader:
 
 def messaging(name: str, kind: SpanKind, attributes: Attributes, scope: str = "") -> Messaging | None:
     """What a span called `name` of `kind` says about messages; None if it has nothing to do with messaging."""
+    if not any(len(key) < LONGEST_NAME and _is_ours(key) for key in attributes):
+        return None  # most spans of most systems, so quickly
     reader = _Reader(attributes)
     system = _system(reader)
     destination = _plain_destination(reader)
@@ -125,17 +136,27 @@ def messaging(name: str, kind: SpanKind, attributes: Attributes, scope: str = ""
 def _system(reader: _Reader) -> str | None:
     given = reader.text("system", ("messaging.system",))
     if given is not None:
-        return SYSTEMS.get(given.lower(), given if "." in given else given.lower())
-    for prefix, system in SYSTEM_BY_PREFIX:
-        for key in reader.attributes:
-            if key.startswith(prefix):
-                reader.rules["system"] = key
-                return system
+        return SYSTEMS.get(given.lower(), given.lower()[:40])
+    ranked = [(rank, key) for key in reader.attributes if len(key) < LONGEST_NAME and (rank := _system_rank(key)) >= 0]
+    if ranked:
+        rank, reader.rules["system"] = min(ranked)
+        return SYSTEM_BY_PREFIX[rank][1]
     peer = text(reader.attributes.get("peer.service"))
     if peer is not None and peer.lower() in SYSTEMS and any(key in reader.attributes for key in DESTINATION):
         reader.rules["system"] = "peer.service"
         return SYSTEMS[peer.lower()]
     return None
+
+
+@lru_cache(maxsize=4096)
+def _system_rank(name: str) -> int:
+    """The first entry of SYSTEM_BY_PREFIX that an attribute's name fits; -1 for none."""
+    return next((rank for rank, (prefix, _) in enumerate(SYSTEM_BY_PREFIX) if name.startswith(prefix)), -1)
+
+
+@lru_cache(maxsize=4096)
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIXES)
 
 
 def _operation(

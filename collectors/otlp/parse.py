@@ -194,13 +194,18 @@ def _clean(sent: str) -> str:
 
 
 def _attributes(sent: Iterable[KeyValue]) -> dict[str, AttributeValue]:
-    return {pair.key: _value(pair.value) for pair in sent}
+    found: dict[str, AttributeValue] = {}
+    for pair in sent:
+        value = pair.value
+        which = value.WhichOneof("value")
+        # Nine in ten are text.
+        found[pair.key] = value.string_value if which == "string_value" else _value(value, which)
+    return found
 
 
-def _value(sent: AnyValue) -> AttributeValue:
-    which = sent.WhichOneof("value")
+def _value(sent: AnyValue, which: str | None) -> AttributeValue:
     if which == "array_value":
-        return [_value(item) for item in sent.array_value.values]
+        return [_value(item, item.WhichOneof("value")) for item in sent.array_value.values]
     if which == "kvlist_value":
         return _attributes(sent.kvlist_value.values)
     if which is None or which == "string_value_strindex":  # an index into a table that only profiles have

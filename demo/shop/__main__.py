@@ -11,19 +11,9 @@ import os
 
 from demo import leash
 from demo.shop import faults, nats_broker, telemetry
+from demo.shop.contract import SERVICES
 from demo.shop.service import Service
 from demo.shop.story import tell
-
-SERVICES = {
-    "checkout": "checkout",
-    "payment": "payment",
-    "inventory": "inventory",
-    "orders": "orders",
-    "fraud-check": "fraud",
-    "shipping": "shipping",
-    "email": "mailing",
-    "audit": "audit",
-}
 
 
 def main() -> None:

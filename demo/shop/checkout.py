@@ -1,4 +1,4 @@
-"""Checkout: customers place orders, at a steady rate with a burst now and then. Publishes orders.placed."""
+"""Checkout: customers place orders, SHOP_RATE a second with a burst now and then. Publishes orders.placed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the services agree on: which streams exist, which group reads which events, and who reads.
+"""What the services agree on: who they are, which streams exist, which group reads which events.
 
 Promises that everything the shop needs on a broker is listed here; holds no behaviour.
 """
@@ -14,6 +14,18 @@ class Group:
     stream: str
     subject: str
 
+
+# How a service is called on the command line, and its module.
+SERVICES = {
+    "checkout": "checkout",
+    "payment": "payment",
+    "inventory": "inventory",
+    "orders": "orders",
+    "fraud-check": "fraud",
+    "shipping": "shipping",
+    "email": "mailing",
+    "audit": "audit",
+}
 
 STREAMS = {
     "ORDERS": ["orders.>"],

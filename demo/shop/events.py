@@ -13,6 +13,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 CORRELATION_ID = "correlation-id"
+# NATS stores a second message with the same id only once; elsewhere it is a header like any other.
 MESSAGE_ID = "Nats-Msg-Id"
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -10,7 +10,7 @@ from demo.shop.broker import Broker
 
 FAULTS = {
     "gift-card": "The gift card ledger answers 502: orders paid by gift card fail four times and become dead letters.",
-    "slow-consumer": "Email needs two seconds for each message: it falls behind and its lag grows.",
+    "slow-consumer": "Email needs four seconds for each message: it falls behind and its lag grows.",
     "stopped-consumer": "Shipping stops reading: its lag grows and nothing is shipped.",
     "missing-step": "Inventory forgets to publish inventory.reserved for every fourth order: those orders never go on.",
     "duplicate": "Checkout publishes every third order twice, under another message id.",

@@ -8,7 +8,7 @@ from demo.shop.service import Context, Service
 
 service = Service("email-service", "1.14.2")
 
-SLOW_SECONDS = 2.0
+SLOW_SECONDS = 4.0
 
 
 @service.consumes("email", new_trace=True, workers=8)

@@ -25,6 +25,8 @@ ADVISORIES = [
 ]
 # The services count attempts themselves; this catches a message whose service dies on it again and again.
 MAX_DELIVERIES = 20
+# A demo that is left alone for days must not fill the disk.
+KEPT_MESSAGES = 500_000
 
 
 async def connect(url: str, name: str, *, patient: bool = True) -> "NatsBroker":
@@ -58,7 +60,11 @@ class NatsBroker:
 
     async def declare(self) -> None:
         for name, subjects in {**STREAMS, "ADVISORIES": ADVISORIES}.items():
-            await _asked(self._js.add_stream(StreamConfig(name=name, subjects=subjects, allow_direct=True)))
+            await _asked(
+                self._js.add_stream(
+                    StreamConfig(name=name, subjects=subjects, allow_direct=True, max_msgs=KEPT_MESSAGES)
+                )
+            )
         for group in GROUPS.values():
             config = ConsumerConfig(
                 durable_name=group.name,

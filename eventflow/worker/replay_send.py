@@ -150,7 +150,7 @@ def _log_span(item: ReplayItem, started: datetime, ended: datetime, error: str, 
         actor=actor,
         replay=str(item.replay_id),
     )
-    span_log.append([replay_span(sending, ended)], ended)
+    span_log.append([replay_span(sending, ended)])
 
 
 class Lines:

@@ -1,14 +1,11 @@
 """Puts Eventflow's own spans into its own store, without a detour over the network."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from importlib import import_module
-from importlib.util import find_spec
 
 from eventflow.domain.observations import SpanBatch
+from eventflow.store import spans
 
 
-def append(batches: Sequence[SpanBatch], now: datetime) -> None:
+def append(batches: Sequence[SpanBatch]) -> None:
     """Keep these spans durably."""
-    if find_spec("eventflow.store.spans"):
-        import_module("eventflow.store.spans").append(batches, now)
+    spans.append(batches)

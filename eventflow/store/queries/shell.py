@@ -6,11 +6,10 @@ from datetime import timedelta
 from django.db.models import Count, Max, Q
 from django.utils import timezone
 
+from eventflow.domain.lag import BEHIND, LATE
 from eventflow.store.models import ConsumerGroup, DeadLetter, Incident, Replay
+from eventflow.store.queries.lag import FIRING
 
-CRITICAL = ("stopped", "stalled", "retention_risk")
-BEHIND = (*CRITICAL, "rewound", "drifting", "slow", "behind")
-FIRING = ("firing", "recovering")
 ARRIVING = timedelta(minutes=10)
 
 
@@ -28,7 +27,7 @@ class Counts:
 def counts() -> Counts:
     """What waits for somebody, over all sources."""
     groups = ConsumerGroup.objects.aggregate(
-        behind=Count("pk", filter=Q(status__in=BEHIND)), critical=Count("pk", filter=Q(status__in=CRITICAL))
+        behind=Count("pk", filter=Q(status__in=BEHIND | LATE)), critical=Count("pk", filter=Q(status__in=BEHIND))
     )
     letters = DeadLetter.objects.filter(status="open").aggregate(open=Count("pk"), newest=Max("captured_at"))
     alerts = Incident.objects.filter(state__in=FIRING).aggregate(

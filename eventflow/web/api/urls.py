@@ -1,9 +1,9 @@
 """The REST API: the same reads and rights as the pages, described by OpenAPI at /api/v1/openapi.json."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 
-from eventflow.web.api import alerts, dead_letters, flows, health, lag, problems, replays, topology
+from eventflow.web.api import dead_letters, lag, problems, replays
 from eventflow.web.api.auth import AUTH
 
 api = NinjaAPI(
@@ -19,7 +19,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 problems.install(api)
-for module in (health, topology, flows, lag, dead_letters, alerts, replays):
+for module in (lag, dead_letters, replays):
     api.add_router("", module.router)
 
 
@@ -34,4 +34,4 @@ def _open(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLReso
 
 
 app_name = "api"
-urlpatterns = [path("", (_open(list(api.urls[0])), "api"))]  # type: ignore[arg-type]  # an included URL list
+urlpatterns = _open(list(api.urls[0]))

@@ -1,0 +1,152 @@
+"""Plotly figures as JSON. Colours are the theme's tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from eventflow.domain import words
+from eventflow.store.queries.lag import IncidentNote, SeriesPoint
+from eventflow.web import formats
+
+Figure = dict[str, Any]
+Limit = tuple[str, float]
+"""Severity and value of a rule's limit."""
+Span = tuple[datetime, datetime]
+AREA: Figure = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
+
+
+def _figure(
+    traces: list[Figure],
+    span: Span,
+    unit: str,
+    limits: Sequence[tuple[str, float, str]] = (),
+    incidents: Sequence[IncidentNote] = (),
+) -> Figure:
+    drawn = [_limit(value, label, severity) for severity, value, label in limits]
+    highest = max((value for trace in traces for value in trace["y"] if value is not None), default=0.0)
+    # A limit far above what happens would squash it to a line at the bottom.
+    top = max([highest, *(value for _, value, _ in limits if value <= 4 * highest)]) or 1.0
+    layout = {
+        "margin": {"l": 48, "r": 10, "t": 10, "b": 24},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "var(--ink-3)", "size": 11},
+        "showlegend": False,
+        "hovermode": "x unified",
+        "hoverlabel": {
+            "bgcolor": "var(--raised)",
+            "bordercolor": "var(--line-2)",
+            "font": {"color": "var(--ink)", "size": 12},
+        },
+        "xaxis": {
+            "type": "date",
+            "range": [span[0].isoformat(), span[1].isoformat()],
+            "gridcolor": "rgba(0,0,0,0)",
+            "linecolor": "var(--line-2)",
+            "fixedrange": True,
+            "hoverformat": "%H:%M:%S",
+            "nticks": 6,
+        },
+        "yaxis": {
+            "range": [0, top * 1.08],
+            "gridcolor": "var(--line)",
+            "zerolinecolor": "var(--line-2)",
+            "fixedrange": True,
+            "nticks": 5,
+            "ticksuffix": unit,
+            "tickformat": "~s" if not unit else "",
+        },
+        "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn)],
+        "annotations": [note for _, note in drawn],
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _line(name: str, points: Sequence[SeriesPoint], values: Sequence[float | None], colour: str, **more: Any) -> Figure:
+    line = {"color": f"var({colour})", "width": 1.5, **more.pop("line", {})}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [point.at.isoformat() for point in points],
+        "y": list(values),
+        "line": line,
+        "connectgaps": False,
+        **more,
+    }
+
+
+def _limit(value: float, label: str, severity: str) -> tuple[Figure, Figure]:
+    colour = "var(--crit)" if severity == "critical" else "var(--warn)"
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": value,
+        "y1": value,
+        "line": {"color": colour, "width": 1, "dash": "dash"},
+    }
+    note = {
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "left",
+        "y": value,
+        "yanchor": "bottom",
+        "text": label,
+        "showarrow": False,
+        "font": {"color": colour, "size": 11},
+    }
+    return shape, note
+
+
+def _bands(incidents: Sequence[IncidentNote], end: datetime) -> list[Figure]:
+    """Where an alert fired."""
+    return [
+        {
+            "type": "rect",
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "layer": "below",
+            "line": {"width": 0},
+            "opacity": 0.16,
+            "x0": note.fired_at.isoformat(),
+            "x1": (note.resolved_at or end).isoformat(),
+            "fillcolor": "var(--crit-fill)" if note.severity == "critical" else "var(--warn-fill)",
+        }
+        for note in incidents
+        if note.fired_at
+    ]
+
+
+def messages(
+    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
+) -> Figure:
+    """Waiting messages, and those in flight, against the rules' limits."""
+    traces = [_line("waiting", points, [point.ready for point in points], "--bar", **AREA)]
+    if any(point.in_flight for point in points):
+        flying = [point.in_flight for point in points]
+        traces.append(_line("in flight", points, flying, "--accent", line={"dash": "dot"}))
+    lines = [(severity, value, formats.count(value)) for severity, value in limits]
+    return _figure(traces, span, "", lines, incidents)
+
+
+def seconds(
+    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
+) -> Figure:
+    """Age of the oldest waiting message, against the rules' limits."""
+    trace = _line("oldest waiting", points, _rounded(point.age_seconds for point in points), "--bar", **AREA)
+    lines = [(severity, value, words.limit(value)) for severity, value in limits]
+    return _figure([trace], span, " s", lines, incidents)
+
+
+def rates(points: Sequence[SeriesPoint], span: Span) -> Figure:
+    """Messages in and out per second."""
+    out, into = (_rounded(getattr(point, name) for point in points) for name in ("out_rate", "in_rate"))
+    traces = [_line("out", points, out, "--bar"), _line("in", points, into, "--accent", line={"dash": "dash"})]
+    return _figure(traces, span, "/s")
+
+
+def _rounded(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 2) for value in values]

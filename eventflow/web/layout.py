@@ -1,0 +1,264 @@
+"""Where everything of the topology is drawn: boxes, ports and curved routes, layered from left to right by graphlay.
+
+Promises: the same graph gives the same picture, and a picture once shown keeps its boxes where they are: a new node
+only adds. A token names such a line of pictures, so that a page that updates itself stays in its own.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
+from typing import Any
+
+import graphlay
+
+from eventflow.domain.topology_model import Edge, Service, Topology
+from eventflow.web.layout_ranks import ranks
+from eventflow.web.layout_routes import Route, curve, rounded
+
+HEAD, ROW = 40, 24
+SERVICE_WIDTH, SOURCE_WIDTH, PLACE_WIDTH, PLACE_HEIGHT = 184, 152, 172, 50
+RAMP_GAP, RAMP_HEIGHT, RAMP_INDENT = 16, 36, 34
+NODE_GAP, LAYER_GAP, MARGIN = 22, 74, 42
+KEPT = 16
+OPTIONS = {
+    "routing": {"style": "orthogonal", "port_sides": "facing_only"},
+    "spacing": {"layer_gap": float(LAYER_GAP), "node_gap": float(NODE_GAP)},
+    "cycles": {"strategy": "follow_flow"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Left, top, width, height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def right(self) -> float:
+        return self.x + self.w
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.h
+
+    @property
+    def middle(self) -> float:
+        return self.y + self.h / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    boxes: Mapping[str, Box]
+    routes: Mapping[str, Route]
+    bounds: Box
+    token: str
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of pictures: boxes never move within it. `added` counts those that found their place later."""
+
+    token: str
+    boxes: dict[str, Box] = field(default_factory=dict)
+    added: int = 0
+    shape: object = None
+    drawing: Drawing | None = None
+
+
+_lines: OrderedDict[str, Line] = OrderedDict()
+_tokens = count(1)
+_lock = Lock()
+
+
+def arrange(topology: Topology, token: str = "") -> Drawing:
+    """Draw it. With an earlier drawing's token its boxes stay; without one the newest line goes on while it is tidy."""
+    sizes = _sizes(topology)
+    with _lock:
+        line = _lines.get(token) or _newest(sizes)
+        shape = (tuple(sorted(sizes.items())), tuple((edge.id, edge.port) for edge in topology.edges))
+        if line.shape != shape or line.drawing is None:
+            _place(line, topology, sizes)
+            line.drawing = _draw(line, topology, sizes)
+            line.shape = shape
+        _lines[line.token] = line
+        _lines.move_to_end(line.token)
+        while len(_lines) > KEPT:
+            _lines.popitem(last=False)
+        return line.drawing
+
+
+def forget() -> None:
+    """Start every line anew."""
+    with _lock:
+        _lines.clear()
+
+
+def _newest(sizes: Mapping[str, tuple[int, int]]) -> Line:
+    """The newest line, or a new one when that has become untidy or shows something else."""
+    line = next(reversed(_lines.values()), None)
+    if line is not None:
+        new = sum(1 for node in sizes if node not in line.boxes)
+        gone = sum(1 for node in line.boxes if node not in sizes)
+        if line.added + new + gone <= max(1, len(sizes) // 12):
+            return line
+    return Line(f"{next(_tokens)}")
+
+
+def height(service: Service) -> int:
+    return HEAD + ROW * len(service.groups)
+
+
+def _sizes(topology: Topology) -> dict[str, tuple[int, int]]:
+    sizes = {
+        service.id: (SERVICE_WIDTH if service.groups else SOURCE_WIDTH, height(service))
+        for service in topology.services
+    }
+    sizes |= {place.id: (PLACE_WIDTH, PLACE_HEIGHT) for place in topology.places}
+    return sizes
+
+
+def _place(line: Line, topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Give every node its box: those known keep theirs (they may grow downwards), others are added around them."""
+    if not line.boxes:
+        line.boxes = _fresh(topology, sizes)
+        return
+    for node, (w, h) in sizes.items():
+        if node in line.boxes:
+            old = line.boxes[node]
+            line.boxes[node] = Box(old.x, old.y, w, h)
+    neighbours = _neighbours(topology)
+    missing = [node for node in sizes if node not in line.boxes]
+    # Those next to something that has its place first.
+    while missing:
+        node = max(missing, key=lambda one: (_anchored(one, neighbours, line.boxes), one))
+        missing.remove(node)
+        line.boxes[node] = _beside(node, sizes[node], neighbours, line.boxes, sizes)
+        line.added += 1
+
+
+def _neighbours(topology: Topology) -> dict[str, list[tuple[str, bool]]]:
+    """Node → its neighbours, and whether each comes before it."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for edge in _lines_of(topology):
+        found.setdefault(edge.source, []).append((edge.target, False))
+        found.setdefault(edge.target, []).append((edge.source, True))
+    return found
+
+
+def _lines_of(topology: Topology) -> Iterable[Edge]:
+    return (edge for edge in topology.edges if edge.kind != "dead-letter")
+
+
+def _anchored(node: str, neighbours: Mapping[str, list[tuple[str, bool]]], boxes: Mapping[str, Box]) -> int:
+    return sum(1 for other, _ in neighbours.get(node, ()) if other in boxes)
+
+
+def _beside(
+    node: str,
+    size: tuple[int, int],
+    neighbours: Mapping[str, list[tuple[str, bool]]],
+    boxes: Mapping[str, Box],
+    shown: Mapping[str, tuple[int, int]],
+) -> Box:
+    """The free spot nearest to a node's neighbours, in the column after (or before) them."""
+    w, h = size
+    before = [boxes[other] for other, comes_before in neighbours.get(node, ()) if comes_before and other in boxes]
+    after = [boxes[other] for other, comes_before in neighbours.get(node, ()) if not comes_before and other in boxes]
+    if before:
+        x = max(box.right for box in before) + LAYER_GAP
+    elif after:
+        x = min(box.x for box in after) - LAYER_GAP - w
+    else:
+        x = min((box.x for box in boxes.values()), default=0.0)
+    # Line up with the column that is there already.
+    column = min((box.x for key, box in boxes.items() if key in shown), key=lambda left: abs(left - x), default=x)
+    x = column if abs(column - x) < LAYER_GAP / 2 else x
+    near = before or after or list(boxes.values())
+    y = sum(box.middle for box in near) / len(near) - h / 2 if near else 0.0
+    taken = [box for key, box in boxes.items() if key in shown and box.x < x + w + 20 and x < box.right + 20]
+    for step in range(400):
+        for sign in (1, -1):
+            spot = y + sign * step * 10
+            if all(spot + h + MARGIN + NODE_GAP <= box.y or box.bottom + MARGIN + NODE_GAP <= spot for box in taken):
+                return Box(round(x), round(spot), w, h)
+    return Box(round(x), round(max((box.bottom for box in taken), default=0) + MARGIN), w, h)
+
+
+def _request(
+    topology: Topology, sizes: Mapping[str, tuple[int, int]], boxes: Mapping[str, Box] | None
+) -> graphlay.Graph:
+    """The graph in graphlay's terms: with boxes to route around, or with ranks to be placed by."""
+    graph = graphlay.Graph()
+    rank = {} if boxes else ranks(topology)
+    ramped = {service.id for service in topology.services if service.groups}
+    for node, (w, h) in sizes.items():
+        margin = {"top": 0.0, "bottom": float(MARGIN) if node in ramped else 0.0, "left": 0.0, "right": 0.0}
+        fields: dict[str, Any] = {"margin": margin}
+        if boxes:
+            fields["position"] = {"x": boxes[node].x + w / 2, "y": boxes[node].y + h / 2}
+        else:
+            fields["rank"] = {"fixed": rank.get(node, 0)}
+        graph.node(node, width=float(w), height=float(h), **fields)
+    rows = {row.id: index for service in topology.services for index, row in enumerate(service.groups)}
+    for edge in _lines_of(topology):
+        start, end = sizes[edge.source][1], sizes[edge.target][1]
+        if edge.kind == "publish":
+            source: object = {"offset": {"side": "right", "t": 20 / start}}
+            target: object = {"side": "left"}
+        else:
+            source = {"side": "right"}
+            target = {"offset": {"side": "left", "t": (HEAD + ROW * rows[edge.port] + ROW / 2) / end}}
+        graph.edge(edge.source, edge.target, source_port=source, target_port=target, thickness=5.0)
+    return graph
+
+
+def _fresh(topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Box]:
+    if not sizes:
+        return {}
+    placed = graphlay.layout(_request(topology, sizes, None), options=OPTIONS)
+    boxes = {}
+    for node, (x, y) in placed.positions().items():
+        w, h = sizes[node]
+        boxes[node] = Box(round(x - w / 2), round(y - h / 2), w, h)
+    return boxes
+
+
+def _draw(line: Line, topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> Drawing:
+    """Routes around the boxes, the off-ramps, and what all of it covers."""
+    boxes = {node: line.boxes[node] for node in sizes}
+    routes: dict[str, Route] = {}
+    edges = list(_lines_of(topology))
+    if edges:
+        routed = graphlay.reroute(_request(topology, sizes, boxes), options=OPTIONS)
+        for edge, made in zip(edges, routed.edges, strict=True):
+            points = [(point["x"], point["y"]) for point in made.get("points") or []]
+            if len(points) < 2:
+                a, b = boxes[edge.source], boxes[edge.target]
+                points = [(a.right, a.middle), (b.x, b.middle)]
+            routes[edge.id] = rounded(points) if len(points) != 2 else curve(points)
+    for service in topology.services:
+        if service.ramp is None:
+            continue
+        box = boxes[service.id]
+        ramp = Box(box.x + RAMP_INDENT, box.bottom + RAMP_GAP, box.w - RAMP_INDENT, RAMP_HEIGHT)
+        boxes[service.ramp.id] = ramp
+        x, y = box.x + 17, ramp.middle
+        path = f"M{x:g} {box.bottom:g}V{y - 12:g}Q{x:g} {y:g} {x + 12:g} {y:g}H{ramp.x - 6:g}"
+        routes[f"dead-letter:{service.name}"] = Route(path, (ramp.x - 1, y), (x, (box.bottom + y) / 2), False)
+    return Drawing(boxes, routes, _bounds(boxes.values(), routes.values()), line.token)
+
+
+def _bounds(boxes: Iterable[Box], routes: Iterable[Route]) -> Box:
+    boxes, corners = list(boxes), [corner for route in routes for corner in route.corners]
+    if not boxes:
+        return Box(0, 0, 100, 100)
+    left = min([box.x for box in boxes] + [x for x, _ in corners])
+    top = min([box.y for box in boxes] + [y for _, y in corners])
+    right = max([box.right for box in boxes] + [x for x, _ in corners])
+    bottom = max([box.bottom for box in boxes] + [y for _, y in corners])
+    return Box(left - 14, top - 14, right - left + 28, bottom - top + 28)
