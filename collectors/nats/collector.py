@@ -6,7 +6,7 @@ can't be seen is said in the status, with the right that is missing. Ephemeral c
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,13 +32,19 @@ class NatsCollector:
     system = parse.SYSTEM
 
     def __init__(
-        self, name: str, url: str, seconds: float = POLL_SECONDS, *, resume: Mapping[str, int] | None = None
+        self,
+        name: str,
+        url: str,
+        seconds: float = POLL_SECONDS,
+        *,
+        correlation_keys: Sequence[str] = (),
+        resume: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.seconds = seconds
         self._client = Client(url, name)
         self._finder = Finder()
-        self._letters = Letters(name, self._finder, resume)
+        self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._listening: set[str] = set()
         self._crowded: set[str] = set()

@@ -47,7 +47,14 @@ class Look:
 class Letters:
     """The reader. Lives as long as its collector: cursors and what was heard survive a lost connection."""
 
-    def __init__(self, source: str, finder: Finder, resume: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        finder: Finder,
+        resume: Mapping[str, int] | None = None,
+        *,
+        correlation_keys: Sequence[str] = (),
+    ) -> None:
         self.cursors: dict[str, int] = {}
         # What the advisories are compared with is not kept over a restart: read the newest letters once more.
         for key, seq in (resume or {}).items():
@@ -56,6 +63,7 @@ class Letters:
         self.missed = 0
         self._source = source
         self._finder = finder
+        self._keys = tuple(correlation_keys)
         self._named: dict[tuple[str, ...], None] = {}
         self._heard: deque[Advisory] = deque()
 
@@ -98,7 +106,7 @@ class Letters:
         return budget
 
     def _letter(self, message: Message, place: Place, look: Look) -> DeadLetter | None:
-        failure = dead_letters.read(message.headers, known=not place.strict)
+        failure = dead_letters.read(message.headers, known=not place.strict, correlation_keys=self._keys)
         if place.strict and not failure.proved:
             return None
         fields, evidence = failure.fields, failure.evidence
@@ -229,7 +237,7 @@ class Letters:
             message = await look.client.message(found.stream, found.seq, direct=bool(stream and stream.direct))
         except NotAllowedError:
             message = None
-        failure = dead_letters.read(message.headers if message else ())
+        failure = dead_letters.read(message.headers if message else (), correlation_keys=self._keys)
         own_id = ("id", failure.fields.get("message_id") or "", failure.fields.get("replay_token") or "")
         if own_id[1] and self._lies_there(own_id, found.consumer):
             return []

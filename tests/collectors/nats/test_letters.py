@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from nats.js import JetStreamContext
 
+import collectors
 from collectors.base import REPLAY_HEADER
 from collectors.nats import collector, letters
 from eventflow.domain.observations import DeadLetter
@@ -58,6 +59,15 @@ async def test_a_dead_letter_is_captured_whole_with_the_evidence_for_each_field(
     assert letter.evidence["error_type"] == "header x-exception-type"
     assert ("ce-type", "orders.placed") in letter.headers
     assert found.destination("dlq.payment").dead_letter_certainty == "by-name"
+
+
+async def test_the_operators_own_header_names_the_flow(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="DLQ", subjects=["dlq.>"])
+        await js.publish("dlq.payment", b"{}", headers=LETTER_HEADERS | {"tenant-order": "T7"})
+    looking = collectors.from_url("shop", nats_server, seconds=0.1, correlation_keys=["tenant-order"])
+    (letter,) = (await run_until(looking, one_cycle)).letters
+    assert letter.correlation_id == "T7"
 
 
 async def test_a_place_whose_letters_name_their_origin_is_told_as_theirs(nats_server: str) -> None:
