@@ -166,7 +166,13 @@ class Service:
             )
         if "collect" in self.roles:
             found.extend(
-                collect.collector(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
+                collect.collector(
+                    source.name,
+                    source.url,
+                    seconds=settings.EVENTFLOW_POLL_SECONDS,
+                    correlation_keys=settings.EVENTFLOW_CORRELATION_KEYS,
+                )
+                for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )
 
         async def on_status(status: SourceStatus) -> None:
