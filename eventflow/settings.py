@@ -58,7 +58,7 @@ EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 EVENTFLOW_DEMO = _flag("EVENTFLOW_DEMO", False)
-# Who reaches a page that listens on this machine only reaches its private addresses anyway; else it is asked for.
+# Who can reach pages that listen on this machine only reaches its private addresses anyway; else they are asked for.
 EVENTFLOW_WEBHOOK_PRIVATE = _flag(
     "EVENTFLOW_WEBHOOK_PRIVATE", EVENTFLOW_HTTP.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
 )

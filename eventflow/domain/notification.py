@@ -1,6 +1,6 @@
 """What is told about an incident, in which form, to which addresses, and when to try again. Pure.
 
-Every message about one incident carries the same key, so that a receiver can drop what it has already and close what it opened.
+Every message about one incident carries the same key: a receiver can drop what it has already and close what it opened.
 """
 
 import hashlib

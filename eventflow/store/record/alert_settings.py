@@ -1,4 +1,4 @@
-"""What people change about alerts: rules, channels, silences, acknowledgements; and the rules a new Eventflow begins with."""
+"""What people change about alerts: rules, channels, silences, acknowledgements; and the rules of a new Eventflow."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
