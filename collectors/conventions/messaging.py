@@ -40,11 +40,13 @@ PREFIXES = (
     *("messaging.", "peer.service", "faas.trigger", "rabbitmq.queue", "aws."),
     *(prefix for prefix, _ in SYSTEM_BY_PREFIX),
 )
+LONGEST_VALUE = 300
+"""Where names and ids are cut; the attribute itself stays whole in the span."""
 SENDS = (Operation.SEND, Operation.CREATE)
 
 
 def text(value: AttributeValue) -> str | None:
-    """`value` as text: a list counts when it holds one distinct value. None for nothing, also for an empty text."""
+    """`value` as text of a bearable length: a list counts when it holds one distinct value. None for an empty text."""
     if isinstance(value, list):
         single = {found for found in map(text, value) if found}
         return single.pop() if len(single) == 1 else None
@@ -54,10 +56,10 @@ def text(value: AttributeValue) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").strip() or None
+        return value.strip()[:LONGEST_VALUE].replace("\0", "\N{REPLACEMENT CHARACTER}") or None
     if isinstance(value, bool) or value is None or isinstance(value, dict):
         return None
-    return str(value)
+    return str(value)[:LONGEST_VALUE]
 
 
 def number(value: AttributeValue) -> int | None:
@@ -134,7 +136,7 @@ def messaging(name: str, kind: SpanKind, attributes: Attributes, scope: str = ""
 def _system(reader: _Reader) -> str | None:
     given = reader.text("system", ("messaging.system",))
     if given is not None:
-        return SYSTEMS.get(given.lower(), given if "." in given else given.lower())
+        return SYSTEMS.get(given.lower(), given.lower()[:40])
     ranked = [(rank, key) for key in reader.attributes if len(key) < LONGEST_NAME and (rank := _system_rank(key)) >= 0]
     if ranked:
         rank, reader.rules["system"] = min(ranked)

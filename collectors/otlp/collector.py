@@ -74,13 +74,20 @@ class OtlpReceiver:
             counters=self._counters,
         )
         async with contextlib.AsyncExitStack() as stack:
+            working: list[asyncio.Task[None]] = []
             if self.http:
-                self.http_port = await stack.enter_async_context(_http(self.http, OtlpHttp(intake, cors=self.cors)))
+                app = OtlpHttp(intake, cors=self.cors)
+                self.http_port, serving = await stack.enter_async_context(_http(self.http, app))
+                working.append(serving)
             if self.grpc:
                 self.grpc_port = await stack.enter_async_context(_grpc(self.grpc, intake))
+            working.append(asyncio.create_task(self._tell(emit), name="otlp status"))
+            stack.callback(working[-1].cancel)
             self.ready.set()
             stack.callback(self.ready.clear)
-            await self._tell(emit)
+            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            cause = next((task.exception() for task in done if not task.cancelled()), None)
+            raise CollectorError("the OTLP receiver stopped by itself") from cause
 
     async def _tell(self, emit: Emit) -> None:
         """Say how it goes, at the start and then whenever something came in."""
@@ -125,7 +132,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _http(address: str, app: OtlpHttp) -> AsyncIterator[int]:
+async def _http(address: str, app: OtlpHttp) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
     listener = _listen(address, HTTP_VARIABLE)
     config = uvicorn.Config(
         app,
@@ -143,7 +150,7 @@ async def _http(address: str, app: OtlpHttp) -> AsyncIterator[int]:
         up = asyncio.create_task(server.up.wait())
         await asyncio.wait([up, task], return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1], task
     finally:
         server.should_exit = True
         await asyncio.wait([task])

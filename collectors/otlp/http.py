@@ -21,7 +21,7 @@ from collectors.otlp.errors import (
     UnsupportedMediaError,
 )
 from collectors.otlp.inflate import inflate
-from collectors.otlp.intake import IN_A_THREAD, Intake
+from collectors.otlp.intake import Intake
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -33,6 +33,8 @@ PROTOBUF = "application/x-protobuf"
 PROTOBUF_TYPES = (PROTOBUF, "application/protobuf")
 JSON = "application/json"
 HELP = b"Eventflow receives OpenTelemetry traces here: POST /v1/traces as OTLP/HTTP, protobuf or JSON.\n"
+INFLATE_IN_A_THREAD = 2048
+"""Fewer bytes than this inflate too little to hold up the event loop, even from a bomb."""
 STATUS = {
     400: code_pb2.INVALID_ARGUMENT,
     403: code_pb2.PERMISSION_DENIED,
@@ -159,7 +161,7 @@ class OtlpHttp:
     async def _inflated(self, headers: dict[str, str], sent: bytes, share: Share) -> bytes:
         limit = self.intake.max_bytes
         encoding = headers.get("content-encoding", "")
-        if len(sent) >= IN_A_THREAD and encoding:
+        if encoding and len(sent) >= INFLATE_IN_A_THREAD:
             return await asyncio.to_thread(inflate, encoding, sent, limit, share.take)
         return inflate(encoding, sent, limit, share.take)
 

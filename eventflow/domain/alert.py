@@ -1,7 +1,7 @@
 """Alert rules: what a rule says of a measurement, and how an incident lives: pending, firing, recovering, resolved.
 
-Promises: one incident from its first breach to its end, however often the value crosses the limit meanwhile; what is not
-known neither fires nor resolves anything. Pure: the present instant is an argument, the incident's past is a value.
+Promises: one incident from its first breach to its end, however often the value crosses the limit meanwhile; what is
+not known neither fires nor resolves anything. Pure: the present instant is an argument, the incident's past is a value.
 """
 
 from collections.abc import Iterable
@@ -148,7 +148,7 @@ def value_of(rule: Rule, measurement: Measurement) -> tuple[float | None, str]:
 def step(
     rule: Rule, reading: Reading, value: float | None, before: Incident | None, now: datetime
 ) -> tuple[Incident | None, Event | None]:
-    """The next state, and what to tell of. None as next state: there is no incident (a pending one never became one)."""
+    """The next state, and what to tell of. None as next state: no incident (a pending one that came to nothing)."""
     if before is None or before.state == State.RESOLVED:
         return _begin(rule, reading, value, now)
     incident = _measured(before, value)

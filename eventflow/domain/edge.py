@@ -6,7 +6,7 @@ buckets, so they are right within 10 % and never computed from means. Nothing he
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -18,7 +18,8 @@ FIRST_NS = 1_000
 """Bucket 0 holds everything up to a microsecond."""
 LENGTH = 1 + BUCKETS_PER_DOUBLING * 40
 """Forty doublings of a microsecond: 12 days; longer ones count as that."""
-_PAIR = struct.Struct("<BI")
+_PAIR = struct.Struct("<Bi")
+"""Signed: a correction of what an older slot holds may stand in a slot of its own until both are added up."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,19 +91,29 @@ class Histogram:
 
     def to_bytes(self) -> bytes:
         """The buckets that hold something, five bytes each."""
-        return b"".join(_PAIR.pack(bucket, count) for bucket, count in enumerate(self.counts) if count)
+        return self.pack(enumerate(self.counts))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "Histogram":
         """What `to_bytes` gave. Raises ValueError for anything else."""
         found = cls()
-        if len(packed) % _PAIR.size:
-            raise ValueError("a packed histogram has a broken length")
-        for bucket, count in _PAIR.iter_unpack(packed):
+        for bucket, count in cls.unpack(packed):
             if bucket >= LENGTH:
                 raise ValueError(f"a packed histogram has no bucket {bucket}")
             found.counts[bucket] += count
         return found
+
+    @staticmethod
+    def pack(buckets: Iterable[tuple[int, int]]) -> bytes:
+        """(bucket, count) pairs as bytes; empty buckets are left out."""
+        return b"".join(_PAIR.pack(bucket, count) for bucket, count in buckets if count)
+
+    @staticmethod
+    def unpack(packed: bytes) -> Iterator[tuple[int, int]]:
+        """The pairs of `pack`. Raises ValueError for bytes of another length."""
+        if len(packed) % _PAIR.size:
+            raise ValueError("a packed histogram has a broken length")
+        return _PAIR.iter_unpack(packed)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.counts == other.counts

@@ -15,6 +15,7 @@ class FlowQuery:
     text           a correlation, trace or message id, exactly as it was sent
     statuses       any of these; empty means every status
     since, until   nanoseconds since the epoch; a flow counts when it *started* in [since, until)
+    min_duration_ns  from the first to the last span seen so far
     plumbing       also flows without a messaging hop and without a correlation id (a broker client's own housekeeping)
     """
 
@@ -26,6 +27,7 @@ class FlowQuery:
     since_ns: int | None = None
     until_ns: int | None = None
     plumbing: bool = False
+    min_duration_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

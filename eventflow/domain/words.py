@@ -1,4 +1,4 @@
-"""How numbers and durations read (design reference §10), for sentences of the domain. `eventflow.web.formats` builds on it."""
+"""How numbers and durations read (design reference §10), for the domain's sentences; the web's formats add more."""
 
 EMPTY = "–"
 

@@ -1,28 +1,31 @@
-"""Plotly figures as plain JSON. Colours are the theme's tokens (``var(--bar)``, ``var(--bar) 12%``): `ef-chart` resolves them."""
+"""Plotly figures as JSON. Colours are theme tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from eventflow.domain import words
 from eventflow.store.queries.lag import IncidentNote, SeriesPoint
 from eventflow.web import formats
 
 Figure = dict[str, Any]
 Limit = tuple[str, float]
 """Severity and value of a rule's limit."""
+Span = tuple[datetime, datetime]
+AREA: Figure = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
 
 
 def _figure(
     traces: list[Figure],
-    shapes: list[Figure],
-    notes: list[Figure],
-    span: tuple[datetime, datetime],
+    span: Span,
     unit: str,
-    limits: Sequence[Limit] = (),
+    limits: Sequence[tuple[str, float, str]] = (),
+    incidents: Sequence[IncidentNote] = (),
 ) -> Figure:
+    drawn = [_limit(value, label, severity) for severity, value, label in limits]
     highest = max((value for trace in traces for value in trace["y"] if value is not None), default=0.0)
     # A limit far above what happens would squash it to a line at the bottom.
-    top = max([highest, *(value for _, value in limits if value <= 4 * highest)]) or 1.0
+    top = max([highest, *(value for _, value, _ in limits if value <= 4 * highest)]) or 1.0
     layout = {
         "margin": {"l": 48, "r": 10, "t": 10, "b": 24},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -53,8 +56,8 @@ def _figure(
             "ticksuffix": unit,
             "tickformat": "~s" if not unit else "",
         },
-        "shapes": shapes,
-        "annotations": notes,
+        "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn)],
+        "annotations": [note for _, note in drawn],
     }
     return {"data": traces, "layout": layout}
 
@@ -118,50 +121,32 @@ def _bands(incidents: Sequence[IncidentNote], end: datetime) -> list[Figure]:
 
 
 def messages(
-    points: Sequence[SeriesPoint],
-    span: tuple[datetime, datetime],
-    incidents: Sequence[IncidentNote],
-    limits: Sequence[Limit],
+    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
 ) -> Figure:
     """Waiting messages, and those in flight, against the rules' limits."""
-    shapes, notes = _bands(incidents, span[1]), []
-    for severity, value in limits:
-        shape, note = _limit(value, formats.count(value), severity)
-        shapes.append(shape)
-        notes.append(note)
-    fill = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
-    traces = [_line("waiting", points, [point.ready for point in points], "--bar", **fill)]
+    traces = [_line("waiting", points, [point.ready for point in points], "--bar", **AREA)]
     if any(point.in_flight for point in points):
         flying = [point.in_flight for point in points]
         traces.append(_line("in flight", points, flying, "--accent", line={"dash": "dot"}))
-    return _figure(traces, shapes, notes, span, "", limits)
+    lines = [(severity, value, formats.count(value)) for severity, value in limits]
+    return _figure(traces, span, "", lines, incidents)
 
 
 def seconds(
-    points: Sequence[SeriesPoint],
-    span: tuple[datetime, datetime],
-    incidents: Sequence[IncidentNote],
-    limits: Sequence[Limit],
+    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
 ) -> Figure:
     """Age of the oldest waiting message, against the rules' limits."""
-    shapes, notes = _bands(incidents, span[1]), []
-    for severity, value in limits:
-        shape, note = _limit(value, formats.duration(value), severity)
-        shapes.append(shape)
-        notes.append(note)
-    fill = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
-    ages = [None if point.age_seconds is None else round(point.age_seconds, 2) for point in points]
-    return _figure([_line("oldest waiting", points, ages, "--bar", **fill)], shapes, notes, span, " s", limits)
+    trace = _line("oldest waiting", points, _rounded(point.age_seconds for point in points), "--bar", **AREA)
+    lines = [(severity, value, words.limit(value)) for severity, value in limits]
+    return _figure([trace], span, " s", lines, incidents)
 
 
-def rates(points: Sequence[SeriesPoint], span: tuple[datetime, datetime]) -> Figure:
+def rates(points: Sequence[SeriesPoint], span: Span) -> Figure:
     """Messages in and out per second."""
+    out, into = (_rounded(getattr(point, name) for point in points) for name in ("out_rate", "in_rate"))
+    traces = [_line("out", points, out, "--bar"), _line("in", points, into, "--accent", line={"dash": "dash"})]
+    return _figure(traces, span, "/s")
 
-    def values(name: str) -> list[float | None]:
-        return [None if getattr(point, name) is None else round(getattr(point, name), 2) for point in points]
 
-    traces = [
-        _line("out", points, values("out_rate"), "--bar"),
-        _line("in", points, values("in_rate"), "--accent", line={"dash": "dash"}),
-    ]
-    return _figure(traces, [], [], span, "/s")
+def _rounded(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 2) for value in values]

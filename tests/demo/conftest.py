@@ -16,6 +16,8 @@ from demo.processes import Shop
 from demo.shop import faults, nats_broker
 from demo.shop.nats_broker import NatsBroker
 
+HEARD_SECONDS = 0.5  # until every service has heard of a switch
+
 
 @dataclass(frozen=True)
 class SeenSpan:
@@ -125,7 +127,7 @@ async def broker(shop: Shop) -> Any:
 def switch_on(broker: NatsBroker) -> Callable[[str], Awaitable[None]]:
     async def switch_on(fault: str) -> None:
         await faults.switch(broker, fault, True)
-        await asyncio.sleep(0.2)  # every service hears of it
+        await asyncio.sleep(HEARD_SECONDS)
 
     return switch_on
 

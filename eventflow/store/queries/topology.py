@@ -1,14 +1,18 @@
 """Reads the edges of the topology for any window, out of the rollups only: the number of spans never matters.
 
 Windows are half open, [start, end). A window's ends are widened to the slots that are kept for that time: ten seconds
-while young, minutes and then hours later.
+while young, minutes and then hours later. Whether a publish goes to a dead-letter destination is judged when reading.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from eventflow.domain.edge import EdgeKey, EdgePoint, EdgeStats
+from django.db.models import F, Q, QuerySet
+
+from eventflow.domain.edge import EdgeKey, EdgeKind, EdgePoint, EdgeStats, Histogram
+from eventflow.store.models import DeadLetter, Destination, Edge, EdgeSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,121 @@ class TotalPoint:
 
 def edges(start: datetime, end: datetime) -> list[EdgeStats]:
     """Every edge with traffic in the window, in the order of their keys."""
-    raise NotImplementedError
+    keys = _edge_keys()
+    found: dict[EdgeKey, EdgeStats] = {}
+    sums: dict[EdgeKey, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    first: dict[EdgeKey, int] = {}
+    last: dict[EdgeKey, int] = {}
+    rows = _slots(start, end).values_list("edge_id", "at", "seconds", "count", "errors", "processing", "wait")
+    for edge_id, at, seconds, count, errors, processing, wait in rows.iterator(chunk_size=2_000):
+        key = keys.get(edge_id)
+        if key is None:
+            continue
+        stats = found.setdefault(key, EdgeStats(key, 0, 0))
+        _merge(stats.processing, processing)
+        _merge(stats.wait, wait)
+        total, failed = sums[key]
+        sums[key] = (total + count, failed + errors)
+        if count > 0:
+            first[key] = min(first.get(key, at), at)
+            last[key] = max(last.get(key, 0), at + seconds)
+    return [
+        EdgeStats(
+            key,
+            sums[key][0],
+            max(0, sums[key][1]),
+            stats.processing,
+            stats.wait,
+            _instant(first[key]),
+            _instant(last[key]),
+        )
+        for key, stats in sorted(found.items())
+        if sums[key][0] > 0 and key in first
+    ]
 
 
 def edge_series(start: datetime, end: datetime, step_seconds: int) -> Mapping[EdgeKey, list[EdgePoint]]:
     """Counts per step for every edge with traffic in the window; a step without traffic is a point with zero."""
-    raise NotImplementedError
+    keys = _edge_keys()
+    steps = _steps(start, end, step_seconds)
+    found: dict[EdgeKey, dict[int, tuple[int, int]]] = {}
+    rows = _slots(start, end).values_list("edge_id", "at", "count", "errors")
+    for edge_id, at, count, errors in rows.iterator(chunk_size=2_000):
+        if (key := keys.get(edge_id)) is not None:
+            step = _step_of(at, start, step_seconds)
+            total, failed = found.setdefault(key, {}).get(step, (0, 0))
+            found[key][step] = (total + count, failed + errors)
+    return {
+        key: [EdgePoint(_instant(step), *points.get(step, (0, 0))) for step in steps]
+        for key, points in sorted(found.items())
+        if any(total for total, _ in points.values())
+    }
 
 
 def totals(start: datetime, end: datetime, step_seconds: int) -> list[TotalPoint]:
-    """Published, consumed and failed per step, every step of the window once."""
-    raise NotImplementedError
+    """Published, consumed and failed per step, every step of the window once. Dead-letter publishes are no events."""
+    published: dict[int, int] = defaultdict(int)
+    consumed: dict[int, int] = defaultdict(int)
+    errors: dict[int, int] = defaultdict(int)
+    for key, points in edge_series(start, end, step_seconds).items():
+        for point in points:
+            step = int(point.at.timestamp())
+            if key.kind == "publish":
+                published[step] += point.count
+            elif key.kind == "consume":
+                consumed[step] += point.count
+                errors[step] += point.errors
+    return [
+        TotalPoint(_instant(step), published[step], consumed[step], errors[step])
+        for step in _steps(start, end, step_seconds)
+    ]
+
+
+def dead_letter_destinations() -> frozenset[str]:
+    """The destinations known to hold dead letters: the broker says so, or a letter was found there."""
+    configured = Destination.objects.exclude(dead_letters_of=[], dead_letter_certainty="").values_list(
+        "name", flat=True
+    )
+    return frozenset(configured) | frozenset(
+        DeadLetter.objects.order_by().values_list("location", flat=True).distinct()
+    )
+
+
+def _edge_keys() -> dict[int, EdgeKey]:
+    """Every edge by its id."""
+    dead = dead_letter_destinations()
+    found = {}
+    rows = Edge.objects.values_list("id", "kind", "service", "system", "destination", "group")
+    for edge_id, kind, service, system, destination, group in rows:
+        word: EdgeKind = "consume" if kind == "consume" else "dead-letter" if destination in dead else "publish"
+        found[edge_id] = EdgeKey(word, service, system, destination, group)
+    return found
+
+
+def _slots(start: datetime, end: datetime) -> QuerySet[EdgeSlot]:
+    first, last = start.timestamp(), end.timestamp()
+    overlapping = Q(at__gt=first - F("seconds"), at__lt=last)
+    # The index begins with `at`: an hour before the window nothing reaches into it.
+    return EdgeSlot.objects.filter(overlapping, at__gt=first - 3600).order_by()
+
+
+def _merge(histogram: Histogram, packed: bytes | memoryview) -> None:
+    for bucket, count in Histogram.unpack(bytes(packed)):
+        histogram.counts[bucket] += count
+
+
+def _steps(start: datetime, end: datetime, seconds: int) -> list[int]:
+    return list(range(_align(start, seconds), max(int(end.timestamp()), _align(start, seconds) + 1), seconds))
+
+
+def _align(start: datetime, seconds: int) -> int:
+    return int(start.timestamp()) // seconds * seconds
+
+
+def _step_of(at: int, start: datetime, seconds: int) -> int:
+    """A slot that began before the window counts in its first step."""
+    return max(at // seconds * seconds, _align(start, seconds))
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
-from eventflow.store.record import destination, lag, source
+from eventflow.domain.observations import DeadLetter, DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.store.record import dead_letter, destination, lag, source
 
 
 def observations(batch: Sequence[Observation], now: datetime) -> set[str]:
@@ -19,4 +19,6 @@ def observations(batch: Sequence[Observation], now: datetime) -> set[str]:
         news |= destination.record(destinations, now)
     if statuses := [item for item in batch if isinstance(item, SourceStatus)]:
         news |= source.record(statuses, now)
+    if letters := [item for item in batch if isinstance(item, DeadLetter)]:
+        news |= dead_letter.record(letters, now)
     return news

@@ -1,4 +1,4 @@
-"""Evaluates the alert rules and keeps their incidents. The database holds all state: restarts and second workers go on from it.
+"""Evaluates the alert rules and keeps their incidents. All state is in the database: a restart goes on from it.
 
 Reads first and opens a transaction only when something is to be written; then everything is read again behind a lock on
 the rules, so that two evaluators at once write what one would.
@@ -21,6 +21,20 @@ from eventflow.store.queries.lag import stale_seconds, subject
 
 OPEN = ("pending", "firing", "recovering")
 REFRESH_SECONDS = 2.0
+WRITTEN = (
+    "title",
+    "detail",
+    "severity",
+    "state",
+    "pending_since",
+    "fired_at",
+    "recovering_since",
+    "resolved_at",
+    "value",
+    "unit",
+    "peak",
+    "updated_at",
+)
 ARRIVAL_HOURS = 1
 """A pile of dead letters that has been quiet for so long is no arrival."""
 
@@ -129,7 +143,8 @@ def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
         if after.state != State.RESOLVED:
             row.title = alert.title(change.rule, change.measurement)[:300]
             row.detail = alert.detail(change.rule, change.measurement)
-    row.save()
+    # Never `notified` or the acknowledgement: others write those at the same time.
+    row.save(update_fields=WRITTEN if row.pk else None)
     if change.event:
         outcome.told.append((row.pk, change.event))
         outcome.news.add("lag")
@@ -178,7 +193,7 @@ def _blind(now: datetime) -> list[Measurement]:
 
 
 def _dead_letters(rule: AlertRule, open_rows: Iterable[str], now: datetime) -> list[Measurement]:
-    """Letters that came since the rule was made or, where it fired before, since that ended: a first arrival, not a pile."""
+    """Letters that came since the rule was made or, where it fired before, since that ended: arrivals, not a pile."""
     ended = (
         Incident.objects.filter(rule=rule, state="resolved", subject=OuterRef("fingerprint"))
         .order_by()
@@ -194,11 +209,8 @@ def _dead_letters(rule: AlertRule, open_rows: Iterable[str], now: datetime) -> l
         .annotate(since=since)
         .annotate(arrived=Count("letters", filter=Q(letters__status="open", letters__captured_at__gt=F("since"))))
     )
-    acknowledged = set(
-        Incident.objects.filter(rule=rule, state__in=OPEN, acknowledged_at__isnull=False).values_list(
-            "subject", flat=True
-        )
-    )
+    taken = Incident.objects.filter(rule=rule, state__in=OPEN, acknowledged_at__isnull=False)
+    acknowledged = set(taken.values_list("subject", flat=True))
     return [
         Measurement(
             subject=group.fingerprint,

@@ -32,20 +32,33 @@ _MARK = "\0"
 
 # Part of format 1: a changed dictionary is a new version. What is commonest stands last, where zstd finds it nearest.
 _DICTIONARY = b"""
-"exception",{"exception.type":"","exception.message":"","exception.stacktrace":"Traceback (most recent call last):\\n  File \\"
-"http.request.method":"POST","http.route":"/","http.response.status_code":200,"url.path":"/","server.address":"127.0.0.1","server.port":
-"db.system":"postgresql","db.statement":"SELECT ","net.peer.name":"localhost","net.peer.port":"thread.id":,"thread.name":"MainThread"
-"os.type":"linux","host.name":"","host.arch":"amd64","process.pid":,"process.command":"","process.runtime.name":"cpython","container.id":"
-"telemetry.sdk.language":"java","telemetry.sdk.language":"nodejs","telemetry.sdk.language":"go","telemetry.sdk.language":"dotnet"
-"messaging.system":"kafka","messaging.kafka.consumer.group":"","messaging.kafka.message.offset":,"messaging.kafka.message.key":"
+"exception",{"exception.type":"","exception.message":"",
+"exception.stacktrace":"Traceback (most recent call last):\\n  File \\"
+"http.request.method":"POST","http.route":"/","http.response.status_code":200,"url.path":"/",
+"server.address":"127.0.0.1","server.port":
+"db.system":"postgresql","db.statement":"SELECT ","net.peer.name":"localhost","net.peer.port":"thread.id":,
+"thread.name":"MainThread"
+"os.type":"linux","host.name":"","host.arch":"amd64","process.pid":,"process.command":"",
+"process.runtime.name":"cpython","container.id":"
+"telemetry.sdk.language":"java","telemetry.sdk.language":"nodejs","telemetry.sdk.language":"go",
+"telemetry.sdk.language":"dotnet"
+"messaging.system":"kafka","messaging.kafka.consumer.group":"","messaging.kafka.message.offset":,
+"messaging.kafka.message.key":"
 "messaging.system":"rabbitmq","messaging.rabbitmq.destination.routing_key":"","messaging.destination.partition.id":"0"
-"messaging.operation":"publish","messaging.operation":"receive","messaging.operation":"settle","messaging.message.delivery_attempt":
-"messaging.system":"nats","messaging.destination.name":"orders.placed","messaging.operation.name":"process","messaging.operation.type":"process"
-"messaging.operation.name":"publish","messaging.operation.type":"send","messaging.message.id":"","messaging.message.conversation_id":""
-"messaging.consumer.group.name":"","messaging.message.body.size":,"messaging.batch.message_count":,"messaging.client.id":"
+"messaging.operation":"publish","messaging.operation":"receive","messaging.operation":"settle",
+"messaging.message.delivery_attempt":
+"messaging.system":"nats","messaging.destination.name":"orders.placed","messaging.operation.name":"process",
+"messaging.operation.type":"process"
+"messaging.operation.name":"publish","messaging.operation.type":"send","messaging.message.id":"",
+"messaging.message.conversation_id":""
+"messaging.consumer.group.name":"","messaging.message.body.size":,"messaging.batch.message_count":,
+"messaging.client.id":"
 "server","client","internal","consumer","producer","unset","error","ok","opentelemetry.instrumentation.
-{"system":"messaging.system","operation":"messaging.operation.type","operation_name":"messaging.operation.name","destination":"messaging.destination.name","group":"messaging.consumer.group.name","message_id":"messaging.message.id","correlation_id":"messaging.message.conversation_id"}
-{"telemetry.sdk.language":"python","telemetry.sdk.name":"opentelemetry","telemetry.sdk.version":"1.","service.name":"","service.version":"","service.instance.id":"","service.namespace":"","deployment.environment.name":"
+{"system":"messaging.system","operation":"messaging.operation.type","operation_name":"messaging.operation.name",
+"destination":"messaging.destination.name","group":"messaging.consumer.group.name",
+"message_id":"messaging.message.id","correlation_id":"messaging.message.conversation_id"}
+{"telemetry.sdk.language":"python","telemetry.sdk.name":"opentelemetry","telemetry.sdk.version":"1.",
+"service.name":"","service.version":"","service.instance.id":"","service.namespace":"","deployment.environment.name":"
 """
 _DICT = zstandard.ZstdCompressionDict(_DICTIONARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 _tools = local()
@@ -104,7 +117,9 @@ def _fields(span: Span, as_map: Callable[[Mapping[str, AttributeValue]], Any]) -
 
 def _span(fields: list[Any]) -> Span:
     (trace_id, span_id, parent_id, name, kind, start_ns, end_ns, service, status, status_message) = fields[:10]
-    (attributes, events, links, resource, scope, scope_version, messaging, correlation_id, correlation_rule) = fields[10:]
+    (attributes, events, links, resource, scope, scope_version, messaging, correlation_id, correlation_rule) = fields[
+        10:
+    ]
     return Span(
         trace_id=trace_id,
         span_id=span_id,
@@ -181,7 +196,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "text": lambda value: b64decode(value).decode("utf-8", "surrogatepass"),
     "bytes": b64decode,
     "float": float,

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from eventflow.accounts import roles
+from eventflow.domain import redaction
 from eventflow.web import formats
 
 register = template.Library()
@@ -52,6 +53,18 @@ def clock_ms(at: datetime | None) -> str:
 def seconds_ago(at: datetime | None) -> float | None:
     """How long ago, in seconds: `{{ at|seconds_ago|duration }} ago`."""
     return None if at is None else max(0.0, (timezone.now() - at).total_seconds())
+
+
+@register.filter
+def between(start: datetime | None, end: datetime | None) -> float | None:
+    """Seconds from one instant to the next."""
+    return None if start is None or end is None else max(0.0, (end - start).total_seconds())
+
+
+@register.filter
+def secretless(text: str) -> str:
+    """Free text from outside without passwords, tokens, card numbers."""
+    return redaction.text(text)
 
 
 @register.simple_tag

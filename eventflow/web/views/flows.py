@@ -1,4 +1,192 @@
-from django.urls import URLPattern
+"""Flows: the list, found by id, service, destination, status and time; and a flow's page with its timeline.
+
+Both only read. Their live regions ask for their own address again, so that filter, tab and selection stay as they are.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils import timezone
+
+from eventflow.accounts import roles
+from eventflow.domain.clock import instant, nanoseconds
+from eventflow.domain.flow import Flow, summarise
+from eventflow.domain.flow_query import FlowFacets, FlowPage
+from eventflow.domain.timeline import RowKind, Timeline, timeline
+from eventflow.store.queries import dead_letters as stored_letters
+from eventflow.store.queries import flows as stored
+from eventflow.web import flow_list
+from eventflow.web.flow_json import flow_json
+from eventflow.web.flow_panel import letter_id, panel
+from eventflow.web.flow_timeline import length, view
 
 app_name = "flows"
-urlpatterns: list[URLPattern] = []
+PAGE = 50
+TABS = (("timeline", "Timeline"), ("events", "Events"), ("raw", "Raw"))
+OPERATOR = "operator"
+
+
+def address(name: str) -> str:
+    """A page that another part brings; "" while it is not there, so that nothing dead is shown."""
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
+
+
+def index(request: HttpRequest) -> HttpResponse:
+    """The list. The store's page and facets, nothing per row."""
+    now = timezone.now()
+    wanted = flow_list.asked(request.GET)
+    query = wanted.query(now)
+    try:
+        found = stored.page(query, wanted.cursor or None, PAGE, now)
+    except ValueError:
+        return redirect(f"{request.path}{wanted.url()}")
+    return render(request, "flows/list.html", list_context(wanted, found, stored.facets(query, now), now))
+
+
+def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, now: datetime) -> dict[str, Any]:
+    """What the list's template shows."""
+    suggestions = [
+        *(("service", name) for name, _ in facets.services),
+        *(("destination", name) for name, _ in facets.destinations),
+        *(("event", name) for name, _ in facets.event_types),
+        *(("status", name) for name in flow_list.STATUSES if name),
+    ]
+    return {
+        "wanted": wanted,
+        "rows": flow_list.rows(found.rows, now),
+        "total": found.total,
+        "looked_at": found.looked_at,
+        "older": wanted.url(cursor=found.next_cursor) if found.next_cursor else "",
+        "newest": wanted.url() if wanted.cursor else "",
+        "statuses": [
+            (word, wanted.url(status=name), name == wanted.status) for name, (word, _) in flow_list.STATUSES.items()
+        ],
+        "ranges": [
+            (words, wanted.url(range=name, since="", until=""), name == wanted.range)
+            for name, (words, _) in flow_list.RANGES.items()
+        ],
+        "range_words": "Chosen times" if wanted.since or wanted.until else flow_list.RANGES[wanted.range][0],
+        "all_times": wanted.url(range="all", since="", until="") if wanted.range != "all" and not wanted.text else "",
+        "cleared": flow_list.Asked(range=wanted.range).url(),
+        "suggestions": suggestions,
+        "hidden": wanted.hidden,
+    }
+
+
+def page(request: HttpRequest, key: str) -> HttpResponse:
+    """A flow. One read of the flow; one of its letter's content when a dead letter is selected."""
+    now = timezone.now()
+    flow = stored.flow(key, now)
+    if flow is None:
+        return render(request, "flows/unknown.html", {"key": key, "looked_at": now}, status=404)
+    context = page_context(
+        flow,
+        now,
+        tab=request.GET.get("tab", ""),
+        event=request.GET.get("event", ""),
+        by_service=request.GET.get("group") == "service",
+        may_replay=roles.may(request.user, OPERATOR),
+    )
+    return render(request, "flows/page.html", context)
+
+
+def page_context(
+    flow: Flow, now: datetime, *, tab: str = "", event: str = "", by_service: bool = False, may_replay: bool = False
+) -> dict[str, Any]:
+    """What a flow's template shows. Asks the store for one letter at most."""
+    now_ns = nanoseconds(now)
+    line = timeline(flow, now_ns)
+    summary = summarise(flow)
+    selected = line.find(event) if event else _worth_reading(line)
+    tab = tab if tab in dict(TABS) else "timeline"
+    drawn = view(flow, line, selected, by_service=by_service)
+    letter = letter_id(selected)
+    content = stored_letters.letter(int(letter)) if letter.isdecimal() else None
+    cls, mark = flow_list.MARKS[flow.status]
+    dialog = address("dead_letters:replay_dialog") if may_replay else ""
+    return {
+        "flow": flow,
+        "summary": summary,
+        "topic": f"flow:{flow.key}" if len(flow.key.split()) == 1 else "flows",
+        "status_class": cls,
+        "status_mark": mark,
+        "duration": length(flow.duration_ns(now_ns)),
+        "started": instant(flow.started_ns),
+        "services": [(m.name, {"failed": "crit", "waiting": "ghost"}.get(m.state, "")) for m in flow.services],
+        "tab": tab,
+        "tabs": TABS,
+        "by_service": by_service,
+        "line": drawn,
+        "event": event if selected else "",
+        "event_missing": bool(event) and selected is None,
+        "selected": selected,
+        "panel": panel(flow, selected, content) if selected else None,
+        "events": _events(drawn, line) if tab == "events" else [],
+        "event_count": sum(1 for _ in _happened(line)),
+        "raw": json.dumps(flow_json(flow, now_ns), ensure_ascii=False, indent=2, default=str) if tab == "raw" else "",
+        "replay_dialog": dialog,
+        "replay_letter": next((row.letter_id for row in drawn.rows if row.letter_id), "") if dialog else "",
+        "letters_page": address("dead_letters:page"),
+    }
+
+
+def _worth_reading(line: Timeline) -> Any:
+    """What to show when nothing is chosen: the first that failed, else the first row."""
+    return next((row for row in line.rows if row.bad), line.rows[0] if line.rows else None)
+
+
+def _happened(line: Timeline) -> Any:
+    """Rows that are events: not the head of several attempts, and nothing that has not happened yet."""
+    for row in line.rows:
+        head = row.kind is RowKind.DELIVERY and row.delivery is not None and len(row.delivery.attempts) > 1
+        if not head and row.kind is not RowKind.AWAITED:
+            yield row
+
+
+_WHAT = {
+    RowKind.PUBLISH: "Published",
+    RowKind.DELIVERY: "Delivered",
+    RowKind.DEAD: "Dead-lettered",
+    RowKind.LETTER: "Dead-lettered",
+    RowKind.REPLAY: "Replayed",
+}
+
+
+def _events(drawn: Any, line: Timeline) -> list[dict[str, Any]]:
+    """The table of events, in order of time."""
+    found = []
+    for row in sorted(_happened(line), key=lambda row: (row.at_ns, row.id)):
+        delivery = row.delivery
+        attempt = delivery.attempts[max(row.number, 1) - 1] if delivery and row.kind in _WORKED else None
+        error = attempt.error.name.rpartition(".")[2] if attempt and attempt.failed and attempt.error else ""
+        failed = bool(attempt.failed) if attempt else row.bad
+        found.append(
+            {
+                "id": row.id,
+                "at": instant(row.at_ns),
+                "since": length(row.at_ns - line.start_ns),
+                "what": _WHAT.get(row.kind) or f"Attempt {attempt.number if attempt else row.number}",
+                "service": row.service or "",
+                "destination": row.destination or "",
+                "waited": length(delivery.wait_ns) if delivery and attempt and row.number <= 1 else "–",
+                "took": length(attempt.ended_ns - attempt.started_ns) if attempt else "–",
+                "failed": failed,
+                "outcome": error or ("failed" if failed else "ok"),
+            }
+        )
+    return found
+
+
+_WORKED = (RowKind.DELIVERY, RowKind.ATTEMPT)
+
+urlpatterns: list[URLPattern] = [
+    path("", index, name="list"),
+    path("<path:key>/", page, name="page"),
+]

@@ -127,6 +127,7 @@ RECORDED = [
         CLIENT,
         RABBIT,
     ),
+    case("a client library's own call, named like an operation", "consume", CLIENT, RABBIT),
     case("Java agent, RabbitMQ, declaring a queue", "queue.declare", CLIENT, RABBIT | {"network.peer.port": 5672}),
     case(
         "Java agent, RabbitMQ, opt-in settle",
@@ -820,6 +821,13 @@ def test_a_name_of_the_wrong_type_gives_way_to_the_next() -> None:
         destination="old",
         rules={"destination": "messaging.destination", "operation": "span kind"},
     )
+
+
+def test_hostile_lengths_and_nul_characters_are_cut_out_of_names_and_ids() -> None:
+    found = messaging("x", CONSUMER, {"messaging.system": "Z" * 999, "messaging.destination.name": "a\0" * 999})
+    assert found is not None
+    assert found.system == "z" * 40
+    assert found.destination == "a\N{REPLACEMENT CHARACTER}" * 150
 
 
 VALUES: Any = st.recursive(

@@ -34,6 +34,12 @@ async def test_a_taken_port_is_named_with_the_variable_that_changes_it(sink: Sin
     assert variable in str(caught.value)
 
 
+async def test_two_receivers_never_share_a_port(sink: Sink) -> None:
+    async with running(OtlpReceiver(None, "127.0.0.1:0"), sink) as first:
+        with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_GRPC"):
+            await asyncio.wait_for(OtlpReceiver(None, f"127.0.0.1:{first.grpc_port}").run(sink), 5)
+
+
 @pytest.mark.parametrize("address", ["localhost:http", "127.0.0.1:99999", "nowhere.invalid:4318"])
 async def test_an_address_that_is_none_is_said_to_be_so(sink: Sink, address: str) -> None:
     with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_HTTP"):
@@ -69,6 +75,15 @@ async def test_the_process_keeps_its_signal_handlers(sink: Sink) -> None:
     before = [signal.getsignal(number) for number in handled]
     async with running(OtlpReceiver("127.0.0.1:0", None), sink):
         assert [signal.getsignal(number) for number in handled] == before
+
+
+async def test_a_server_that_ends_by_itself_ends_the_collector_for_a_restart(sink: Sink) -> None:
+    task = asyncio.create_task(OtlpReceiver("127.0.0.1:0", None).run(sink))
+    await asyncio.sleep(0.2)
+    [serving] = [running for running in asyncio.all_tasks() if running.get_name() == "otlp http"]
+    serving.cancel()
+    with pytest.raises(CollectorError):
+        await asyncio.wait_for(task, 5)
 
 
 async def test_it_tells_its_status_and_goes_on_when_that_cannot_be_stored(sink: Sink) -> None:

@@ -1,0 +1,149 @@
+"""Reads the engine's tables in bulk: spans, links, members. The number of queries never grows with the flows."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+
+from django.db.models import Count
+
+from eventflow.domain.hop import Context
+from eventflow.domain.observations import Span
+from eventflow.store.models import FlowMember, StoredLink, StoredSpan
+from eventflow.store.spans import codec
+from eventflow.store.spans.rows import chunks
+
+_decode = lru_cache(maxsize=20_000)(codec.decode)
+"""A stored span never changes and is frozen; a flow that grows reads its older spans again with every step."""
+
+
+def decoded(body: bytes | memoryview) -> Span:
+    """The span of a row's body, decoded once."""
+    return _decode(bytes(body))
+
+
+def spans_of(trace_ids: Collection[str]) -> dict[str, dict[Context, Span]]:
+    """Every span of these traces, by trace."""
+    found: dict[str, dict[Context, Span]] = {trace_id: {} for trace_id in trace_ids}
+    for part in chunks(trace_ids):
+        for body in StoredSpan.objects.filter(trace_id__in=part).values_list("body", flat=True):
+            span = decoded(body)
+            found[span.trace_id][Context(span.trace_id, span.span_id)] = span
+    return found
+
+
+def span_counts(trace_ids: Collection[str]) -> dict[str, int]:
+    """How many spans each of these traces has; traces without any are left out."""
+    found: dict[str, int] = {}
+    for part in chunks(trace_ids):
+        found.update(
+            StoredSpan.objects.filter(trace_id__in=part).values_list("trace_id").annotate(number=Count("id")).order_by()
+        )
+    return found
+
+
+def spans_at(contexts: Collection[Context]) -> dict[Context, Span]:
+    """The spans at these addresses, as far as they are here."""
+    found: dict[Context, Span] = {}
+    for part in chunks(contexts):
+        rows = StoredSpan.objects.filter(
+            trace_id__in={context.trace_id for context in part}, span_id__in={context.span_id for context in part}
+        )
+        for body in rows.values_list("body", flat=True):
+            span = decoded(body)
+            found[Context(span.trace_id, span.span_id)] = span
+    wanted = set(contexts)
+    return {context: span for context, span in found.items() if context in wanted}
+
+
+def existing(contexts: Collection[Context]) -> set[Context]:
+    """Which of these addresses are taken."""
+    found: set[Context] = set()
+    for part in chunks(contexts):
+        rows = StoredSpan.objects.filter(
+            trace_id__in={context.trace_id for context in part}, span_id__in={context.span_id for context in part}
+        )
+        found.update(Context(*row) for row in rows.values_list("trace_id", "span_id"))
+    return found & set(contexts)
+
+
+def publish_times(contexts: Collection[Context]) -> dict[Context, tuple[int, int]]:
+    """Start and end of those of these spans that published something."""
+    found: dict[Context, tuple[int, int]] = {}
+    for part in chunks(contexts):
+        rows = StoredSpan.objects.filter(
+            trace_id__in={context.trace_id for context in part},
+            span_id__in={context.span_id for context in part},
+            side="p",
+        )
+        for trace_id, span_id, start_ns, end_ns in rows.values_list("trace_id", "span_id", "start_ns", "end_ns"):
+            found[Context(trace_id, span_id)] = (start_ns, end_ns)
+    return found
+
+
+def links_from(trace_ids: Collection[str]) -> dict[str, set[str]]:
+    """Trace → the traces its spans link to."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in chunks(trace_ids):
+        for source, target in StoredLink.objects.filter(trace_id__in=part).values_list("trace_id", "linked_trace_id"):
+            found[source].add(target)
+    return found
+
+
+def links_to(trace_ids: Collection[str]) -> dict[str, set[str]]:
+    """Trace → the traces that link to it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in chunks(trace_ids):
+        rows = StoredLink.objects.filter(linked_trace_id__in=part).values_list("linked_trace_id", "trace_id")
+        for target, source in rows:
+            found[target].add(source)
+    return found
+
+
+def members(trace_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Trace → the keys of its flows, each with its origin; traces without spans are left out."""
+    found: dict[str, dict[str, str]] = {}
+    for part in chunks(trace_ids):
+        for trace_id, key, origin in FlowMember.objects.filter(trace_id__in=part).values_list(
+            "trace_id", "key", "origin"
+        ):
+            found.setdefault(trace_id, {})[key] = origin
+    return found
+
+
+def traces_of(keys: Collection[str]) -> dict[str, set[str]]:
+    """Flow → its traces."""
+    found: dict[str, set[str]] = {key: set() for key in keys}
+    for part in chunks(keys):
+        for key, trace_id in FlowMember.objects.filter(key__in=part).values_list("key", "trace_id"):
+            found[key].add(trace_id)
+    return found
+
+
+def by_trace(spans: Iterable[Span]) -> dict[str, dict[Context, Span]]:
+    """Spans grouped by trace; of two at one address the first stays."""
+    found: dict[str, dict[Context, Span]] = {}
+    for span in spans:
+        found.setdefault(span.trace_id, {}).setdefault(Context(span.trace_id, span.span_id), span)
+    return found
+
+
+def linking(trace_id: str, targets: Collection[str]) -> set[Context]:
+    """The spans of a trace that link to one of the target traces."""
+    found: set[Context] = set()
+    for part in chunks(targets):
+        rows = StoredLink.objects.filter(trace_id=trace_id, linked_trace_id__in=part)
+        found.update(Context(*row) for row in rows.values_list("trace_id", "span_id"))
+    return found
+
+
+def linking_to(contexts: Collection[Context]) -> set[str]:
+    """The traces with a span that links to one of these spans."""
+    found: set[str] = set()
+    wanted = set(contexts)
+    for part in chunks(contexts):
+        rows = StoredLink.objects.filter(
+            linked_trace_id__in={context.trace_id for context in part},
+            linked_span_id__in={context.span_id for context in part},
+        ).values_list("trace_id", "linked_trace_id", "linked_span_id")
+        found.update(source for source, *target in rows if Context(*target) in wanted)
+    return found

@@ -1,0 +1,119 @@
+"""Digests the inbox in a thread of its own: within a quarter of a second of the acknowledgement, spans can be read.
+
+Survives whatever a step raises (it logs, pauses a little longer each time and goes on); the inbox keeps what was not
+digested. Says which flows changed and that the topology did. Never acknowledges anything.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from collectors.otlp import parse
+from eventflow.domain.observations import Span
+from eventflow.store import spans
+from eventflow.store.record import group_service
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.25
+"""How often the inbox is looked at unasked: another process may have put something there."""
+RECHECK_SECONDS = 5.0
+COMPACT_SECONDS = 60.0
+LONGEST_PAUSE = 10.0
+NAMED_FLOWS = 200
+"""More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
+
+
+def decode(body: bytes) -> Sequence[Span]:
+    """The spans of a stored request body."""
+    return parse.from_protobuf(body, tuple(settings.EVENTFLOW_CORRELATION_KEYS)).spans
+
+
+class Digester:
+    """The thread. `publish` is told the topics that changed."""
+
+    def __init__(self, publish: Callable[[Iterable[str]], None]) -> None:
+        self._publish = publish
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
+        self._recheck_at = self._compact_at = 0.0
+
+    def start(self) -> None:
+        """Begin to digest."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the step at hand and end. What is left in the inbox waits for the next start."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Something was put into the inbox."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        pause = 0.0
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                try:
+                    busy = self._step()
+                    self._look_after()
+                    pause = 0.0
+                except Exception:
+                    pause = min(LONGEST_PAUSE, max(LOOK_SECONDS, pause * 2))
+                    log.exception("a digest step failed; the next one in %.2f s", pause)
+                    connection.close()
+                    busy = False
+                if not busy:
+                    self._rest(pause)
+        finally:
+            connection.close()
+
+    def _rest(self, pause: float) -> None:
+        """Until woken; after a failure for the whole pause, however often it is woken."""
+        if not pause:
+            self._wake.wait(LOOK_SECONDS)
+            return
+        end = time.monotonic() + pause
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+
+    def _step(self) -> bool:
+        """One step; True when there may be more."""
+        done = spans.digest(timezone.now(), decode=decode)
+        if not done.requests:
+            return False
+        if done.services_seen:
+            group_service.name_services(done.services_seen)
+        topics = {"topology"} if done.edges_changed else set[str]()
+        self._tell(done.flow_keys, topics)
+        return True
+
+    def _look_after(self) -> None:
+        """What time alone changes."""
+        now = time.monotonic()
+        if now >= self._recheck_at:
+            self._recheck_at = now + RECHECK_SECONDS
+            self._tell(spans.recheck(timezone.now()), set())
+        if now >= self._compact_at:
+            self._compact_at = now + COMPACT_SECONDS
+            spans.compact(timezone.now())
+            spans.prune(timezone.now() - timedelta(hours=settings.EVENTFLOW_RETENTION_HOURS))
+
+    def _tell(self, keys: frozenset[str], topics: set[str]) -> None:
+        if keys:
+            topics.add("flows")
+        if len(keys) <= NAMED_FLOWS:
+            topics.update(f"flow:{key}" for key in keys)
+        if topics:
+            self._publish(topics)

@@ -1,0 +1,232 @@
+"""What arrives is kept once, counted once and found, whatever the order and however often it is sent."""
+
+import pickle
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from eventflow.domain.edge import EdgeKey
+from eventflow.domain.flow_query import FlowQuery
+from eventflow.domain.observations import Span, SpanBatch
+from eventflow.store import spans as store
+from eventflow.store.models import Edge, EdgeSlot, FlowMember, FlowRow, MessageTrace, Rejected, StoredLink, StoredSpan
+from eventflow.store.queries import flows, topology
+from tests.flow_factory import KEY, at, consume, failed_order, ident, link, publish, span, trace
+
+NOW = at(120_000)
+DAY = timedelta(days=1)
+
+
+def decode(body: bytes) -> Sequence[Span]:
+    """Test bodies are pickles: the store never looks into them."""
+    found: Sequence[Span] = pickle.loads(body)  # noqa: S301  # made by `send` below
+    return found
+
+
+def send(spans: Iterable[Span]) -> None:
+    spans = tuple(spans)
+    store.append([SpanBatch(pickle.dumps(spans), spans, NOW)])
+
+
+def digest() -> store.Digested:
+    return store.digest(NOW, decode=decode)
+
+
+def edges() -> dict[EdgeKey, tuple[int, int, int]]:
+    """Key → messages, errors and known waits."""
+    return {stats.key: (stats.count, stats.errors, stats.wait.total) for stats in topology.edges(NOW - DAY, NOW + DAY)}
+
+
+@pytest.mark.django_db
+def test_what_was_sent_is_found_after_a_digest():
+    send(failed_order())
+    assert store.inbox_depth() == 1
+    done = digest()
+    assert (done.requests, done.spans, done.new_spans) == (1, len(failed_order()), len(failed_order()))
+    assert store.inbox_depth() == 0
+    found = flows.flow(KEY, NOW)
+    assert found is not None
+    assert sorted(found.spans.values(), key=repr) == sorted(failed_order(), key=repr)
+    assert [row.key for row in flows.page(FlowQuery(), None, 10, NOW).rows] == [KEY]
+
+
+def state() -> tuple[object, ...]:
+    """Everything a reader can see, in a form that can be compared."""
+    members = sorted(FlowMember.objects.values_list("trace_id", "key", "origin"))
+    lines = sorted(
+        FlowRow.objects.values_list(
+            "key",
+            "status",
+            "started_ns",
+            "ended_ns",
+            "services",
+            "destinations",
+            "spans",
+            "events",
+            "deliveries",
+            "failed",
+        )
+    )
+    return edges(), members, lines
+
+
+def mixed_system() -> list[Span]:
+    """Flows over several traces, with and without ids, a batch consumer, a chain of heirs, a lonely trace."""
+    return [
+        *failed_order(),
+        publish("a sent", 0, 5, service="web", to="a", trace_name="a", correlation="one"),
+        publish("b sent", 1, 6, service="web", to="a", trace_name="b", correlation="two"),
+        consume(
+            "batch",
+            20,
+            30,
+            service="billing",
+            from_="a",
+            group="billing",
+            links=[link("a", "a sent"), link("b", "b sent")],
+            trace_name="batch",
+            correlation=None,
+        ),
+        publish("billed", 25, 28, service="billing", to="bills", parent="batch", trace_name="batch", correlation=None),
+        consume(
+            "posted",
+            40,
+            41,
+            service="post",
+            from_="bills",
+            links=[link("batch", "billed")],
+            trace_name="posted",
+            correlation=None,
+        ),
+        span("cron", 0, 1, service="cron", trace_name="lonely", correlation=None),
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("seed", range(12))
+def test_any_order_in_any_portions_ends_in_the_same(seed):
+    send(mixed_system())
+    digest()
+    expected = state()
+    for model in (StoredSpan, StoredLink, FlowMember, FlowRow, MessageTrace, EdgeSlot, Edge):
+        model.objects.all().delete()
+    chance = random.Random(seed)
+    spans = mixed_system()
+    chance.shuffle(spans)
+    while spans:
+        size = chance.randint(1, 6)
+        send(spans[:size])
+        if chance.random() < 0.3:
+            send(spans[:size])
+        spans = spans[size:]
+        if chance.random() < 0.7:
+            digest()
+    while digest().requests:
+        pass
+    found = state()
+    assert found[0] == expected[0]
+    assert found[1] == expected[1]
+    assert found[2] == expected[2]
+
+
+@pytest.mark.django_db
+def test_a_request_sent_again_changes_nothing():
+    send(failed_order())
+    digest()
+    before = state()
+    send(failed_order())
+    done = digest()
+    assert (done.requests, done.new_spans, done.edges_changed) == (1, 0, False)
+    assert state() == before
+
+
+@pytest.mark.django_db
+def test_a_body_nobody_can_read_is_put_aside_and_does_not_block_the_rest():
+    store.append([SpanBatch(b"broken", (), NOW)])
+    send(failed_order())
+    done = digest()
+    assert (done.requests, done.rejected, done.new_spans) == (2, 1, len(failed_order()))
+    assert store.inbox_depth() == 0
+    assert "UnpicklingError" in Rejected.objects.get().reason
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", ["publisher", "consumer", "together"])
+def test_the_wait_is_known_whichever_side_arrives_first(first):
+    sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web")
+    got = consume(
+        "got", 510, 600, service="worker", from_="jobs", group="w", links=[link("web", "sent")], trace_name="worker"
+    )
+    for portion in {"publisher": ([sent], [got]), "consumer": ([got], [sent]), "together": ([sent, got],)}[first]:
+        send(portion)
+        digest()
+    stats = {stats.key.kind: stats for stats in topology.edges(NOW - DAY, NOW + DAY)}
+    assert stats["consume"].wait.total == 1
+    assert stats["consume"].wait.p50 == pytest.approx(0.5, rel=0.12)
+    assert stats["consume"].processing.p50 == pytest.approx(0.09, rel=0.12)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", ["publisher", "consumer"])
+def test_a_trace_without_an_id_belongs_to_the_flow_it_links_to(first):
+    sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web", correlation="order-7")
+    got = consume(
+        "got",
+        20,
+        30,
+        service="worker",
+        from_="jobs",
+        links=[link("web", "sent")],
+        trace_name="worker",
+        correlation=None,
+    )
+    for one in (sent, got) if first == "publisher" else (got, sent):
+        send([one])
+        digest()
+    found = flows.flow("order-7", NOW)
+    assert found is not None
+    assert found.trace_ids == (trace("web"), trace("worker"))
+    origin = FlowMember.objects.values_list("origin", flat=True)
+    assert origin.get(trace_id=trace("web")) == "direct"
+    assert origin.get(trace_id=trace("worker")) == "inherited"
+    assert FlowRow.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_an_id_that_arrives_late_moves_the_trace_and_its_heirs():
+    send([span("request", 0, 50, service="web", trace_name="web", correlation=None)])
+    send([span("job", 60, 70, service="worker", trace_name="job", links=[link("web", "sent")], correlation=None)])
+    digest()
+    assert list(FlowRow.objects.values_list("key", flat=True)) == [trace("web")]
+    send([publish("sent", 0, 10, service="web", to="jobs", trace_name="web", correlation="order-7")])
+    digest()
+    assert list(FlowRow.objects.values_list("key", "traces")) == [("order-7", 2)]
+
+
+@pytest.mark.django_db
+def test_who_received_what_is_found_over_links_and_parents():
+    send(failed_order())
+    digest()
+    names = {span.name for span in store.consumers_of(trace("order"), ident("reserved"))}
+    assert names == {"shipping"}
+    assert {span.service for span in store.consumers_of(trace("order"), ident("placed"))} >= {
+        "payment-service",
+        "email-service",
+        "fraud-detector",
+    }
+
+
+@pytest.mark.django_db
+def test_hostile_names_and_times_are_kept_and_found():
+    odd = "a\0b\ud800\n\t%_'\"<script>" + "x" * 400
+    one = publish("odd", 0, 10, service=odd, to=odd, message_id=odd, event_type=odd, correlation=odd)
+    send([replace(one, start_ns=2**64 - 1, end_ns=-5)])
+    assert digest().new_spans == 1
+    found = flows.flow(odd, NOW)
+    assert found is not None
+    assert len(found.spans) == 1
+    (key,) = flows.find(odd)
+    assert [row.key for row in flows.page(FlowQuery(service=odd, destination=odd), None, 5, NOW).rows] == [key]
