@@ -69,7 +69,8 @@ class Recorder:
     def close(self) -> None:
         """Write what was accepted and give the connections back."""
         self._commit.close()
-        self._thread.submit(connection.close).result()
+        # A lambda: the connection to close is the recorder thread's own.
+        self._thread.submit(lambda: connection.close()).result()
         self._thread.shutdown()
 
 
