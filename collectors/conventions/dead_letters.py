@@ -113,8 +113,8 @@ def _value(role: str, text: str) -> Any:
     if role in _TIMES:
         return instant(text)
     if role == "stack" and "\n" not in text:
-        # Headers of one line each (NATS, HTTP): senders write the line ends as \n.
-        text = text.replace("\\n", "\n")
+        # Headers hold one line on most brokers: senders write the line ends of a trace as escapes.
+        text = text.replace("\\r\\n", "\n").replace("\\n", "\n").replace("\\t", "\t")
     return text[: MAX_TEXT_CHARS if role in _LONG else MAX_FIELD_CHARS] or None
 
 

@@ -17,7 +17,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from collectors.base import CollectorError
-from collectors.nats.parse import Message, direct_message, stored_message
+from collectors.nats.parse import Message, direct_message, stored_message, subject_matches
 
 ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 4
@@ -290,7 +290,13 @@ class Client:
 
     async def streams_taking(self, subject: str) -> list[str]:
         """Names of the streams that store this subject."""
-        return [str(name) for name in (await self.api("STREAM.NAMES", {"subject": subject})).get("streams") or []]
+        try:
+            found = await self.api("STREAM.NAMES", {"subject": subject})
+        except NotAllowedError:
+            configs = [stream.get("config") or {} for stream in await self.streams()]
+            taking = [c for c in configs if any(subject_matches(str(p), subject) for p in c.get("subjects") or [])]
+            return [str(config.get("name", "")) for config in taking]
+        return [str(name) for name in found.get("streams") or []]
 
     async def message(
         self, stream: str, seq: int, subject: str | None = None, *, direct: bool = False

@@ -27,7 +27,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Advisory:
-    """The broker says that a consumer gave a message up. `key`: stream, sequence, consumer."""
+    """The broker says that a consumer gave a message up; it lies in the stream at `seq`."""
 
     stream: str
     seq: int
@@ -36,10 +36,6 @@ class Advisory:
     terminated: bool
     reason: str | None
     at: datetime | None
-
-    @property
-    def key(self) -> tuple[str, int, str]:
-        return self.stream, self.seq, self.consumer
 
 
 def integer(value: object) -> int | None:

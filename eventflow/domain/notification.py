@@ -1,6 +1,6 @@
 """What is told about an incident, in which form, to which addresses, and when to try again. Pure.
 
-Every message about one incident carries the same key, so that a receiver can drop what it has already and close what it opened.
+Every message about one incident carries the same key: a receiver can drop what it has already and close what it opened.
 """
 
 import hashlib
@@ -15,7 +15,9 @@ from eventflow.domain.alert import Event
 
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 900.0, 900.0, 900.0)
 """Seconds until the next try; after the last it is given up."""
-METADATA = frozenset(ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
+METADATA = frozenset(
+    ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+)
 NAT64 = ip_network("64:ff9b::/96")
 
 
@@ -45,7 +47,9 @@ class Message:
 
     @property
     def headline(self) -> str:
-        return f"Resolved: {self.title}" if self.event == Event.RESOLVED else f"{self.severity.capitalize()}: {self.title}"
+        return (
+            f"Resolved: {self.title}" if self.event == Event.RESOLVED else f"{self.severity.capitalize()}: {self.title}"
+        )
 
     @property
     def text(self) -> str:
@@ -121,7 +125,13 @@ def refusal(address: str, *, private_allowed: bool) -> str | None:
             ip = ip.ipv4_mapped
         elif ip in NAT64:
             ip = IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip in METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
+    if (
+        ip in METADATA
+        or ip.is_link_local
+        or ip.is_multicast
+        or ip.is_unspecified
+        or (ip.is_reserved and not ip.is_private)
+    ):
         return "this kind of address is never written to"
     if not ip.is_global and not private_allowed:
         return "private addresses are off; EVENTFLOW_WEBHOOK_PRIVATE=1 allows them"

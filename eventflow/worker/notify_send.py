@@ -1,7 +1,7 @@
 """Sends one message to one channel: a signed webhook of our own, or mail and chat through Apprise.
 
-Never follows a redirect, never waits for long, never writes to an address that its name was not checked for, and never lets
-a channel's URL into an error.
+Never follows a redirect, never waits for long, never writes to an address it has not checked, and never lets a channel's
+URL into an error.
 """
 
 import http.client
