@@ -18,7 +18,7 @@ def nice(value: float) -> float:
         return 1.0
     power = 10 ** math.floor(math.log10(value))
     share = value / power
-    return next(step for step in (1, 2, 2.5, 5, 10) if share <= step + 1e-9) * power
+    return float(next(step for step in (1, 2, 2.5, 5, 10) if share <= step + 1e-9) * power)
 
 
 def line(

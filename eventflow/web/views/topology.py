@@ -57,8 +57,8 @@ def _selected(topology: Topology, wanted: str) -> str:
         for row in service.groups:
             if row.name == wanted:
                 return row.id
-    named = [*topology.services, *topology.places]
-    return next((node.id for node in named if node.name == wanted), "")
+    named = [(node.name, node.id) for node in topology.services] + [(node.name, node.id) for node in topology.places]
+    return dict(reversed(named)).get(wanted, "")
 
 
 def _rows(graph: drawing.Graph) -> list[drawing.EdgeView]:
