@@ -175,3 +175,9 @@ def orphans(now: datetime, lease_seconds: float) -> list[int]:
     """Items whose sender has not reported within its lease."""
     limit = now - timedelta(seconds=lease_seconds)
     return list(ReplayItem.objects.filter(state="sending", claimed_at__lte=limit).values_list("pk", flat=True))
+
+
+def flow_keys(pks: Sequence[int]) -> set[str]:
+    """The flows that these letters belong to. One query."""
+    rows = DeadLetter.objects.filter(pk__in=pks).values_list("correlation_id", "trace_id")
+    return {correlation or trace for correlation, trace in rows} - {""}

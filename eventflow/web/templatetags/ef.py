@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from eventflow.accounts import roles
+from eventflow.domain import redaction
 from eventflow.web import formats
 
 register = template.Library()
@@ -52,6 +53,18 @@ def clock_ms(at: datetime | None) -> str:
 def seconds_ago(at: datetime | None) -> float | None:
     """How long ago, in seconds: `{{ at|seconds_ago|duration }} ago`."""
     return None if at is None else max(0.0, (timezone.now() - at).total_seconds())
+
+
+@register.filter
+def between(start: datetime | None, end: datetime | None) -> float | None:
+    """Seconds from one instant to the next."""
+    return None if start is None or end is None else max(0.0, (end - start).total_seconds())
+
+
+@register.filter
+def secretless(text: str) -> str:
+    """Free text from outside without passwords, tokens, card numbers."""
+    return redaction.text(text)
 
 
 @register.simple_tag
@@ -150,6 +163,32 @@ def spark(
         height,
         height,
         mark_safe(body),  # noqa: S308  # numbers formatted above, nothing from outside
+    )
+
+
+@register.filter
+def half(value: float) -> float:
+    """For drawing something around its middle."""
+    return value / 2
+
+
+@register.filter
+def known_from(evidence: str) -> str:
+    """What an edge of the topology is known from, in words."""
+    return {"seen": "spans", "configured": "broker only", "both": "spans and broker"}.get(evidence, evidence)
+
+
+@register.simple_tag
+def broker_mark(system: str, x: int, y: int) -> SafeString:
+    """The broker's letter badge inside a drawing."""
+    name = NAMES.get(system, system or "?")
+    return format_html(
+        '<rect class="bkb" x="{}" y="{}" width="16" height="16" rx="3"/><text class="bkt" x="{}" y="{}">{}</text>',
+        x,
+        y,
+        x + 8,
+        y + 11.5,
+        LETTERS.get(system, name[:1].upper()),
     )
 
 
