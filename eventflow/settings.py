@@ -57,10 +57,15 @@ EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
+EVENTFLOW_DEMO = _flag("EVENTFLOW_DEMO", False)
+# Who can reach pages that listen on this machine only reaches its private addresses anyway; else they are asked for.
+EVENTFLOW_WEBHOOK_PRIVATE = _flag(
+    "EVENTFLOW_WEBHOOK_PRIVATE", EVENTFLOW_HTTP.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
+)
 
 
 def _secret_key() -> str:
-    """SECRET_KEY from the environment, or one made at first start and kept, for its owner only, in the data folder."""
+    """From the environment, or one made at first start and kept, for its owner only, in the data folder."""
     if key := os.environ.get("EVENTFLOW_SECRET_KEY"):
         return key
     path = EVENTFLOW_DATA / "secret_key"
@@ -99,7 +104,7 @@ if importlib.util.find_spec("demo"):
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -206,8 +211,9 @@ STATICFILES_DIRS = [
     # Third-party scripts come out of the installed packages; none is committed.
     ("vendor/plotly", str(Path(importlib.util.find_spec("plotly").origin).parent / "package_data")),  # type: ignore[union-attr, arg-type]  # a hard dependency
 ]
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = DEBUG
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 EMAIL_URL = os.environ.get("EVENTFLOW_EMAIL_URL", "")
 

@@ -1,4 +1,4 @@
-"""Plotly figures as JSON. Colours are the theme's tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
+"""Plotly figures as JSON. Colours are theme tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Reads of alerts: rules, incidents, channels, silences; a fixed number of queries each. Channels' addresses never leave here."""
+"""Reads of alerts: rules, incidents, channels, silences; fixed numbers of queries. Channels' addresses never leave here."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -21,6 +21,20 @@ from eventflow.store.queries.lag import stale_seconds, subject
 
 OPEN = ("pending", "firing", "recovering")
 REFRESH_SECONDS = 2.0
+WRITTEN = (
+    "title",
+    "detail",
+    "severity",
+    "state",
+    "pending_since",
+    "fired_at",
+    "recovering_since",
+    "resolved_at",
+    "value",
+    "unit",
+    "peak",
+    "updated_at",
+)
 ARRIVAL_HOURS = 1
 """A pile of dead letters that has been quiet for so long is no arrival."""
 
@@ -129,7 +143,8 @@ def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
         if after.state != State.RESOLVED:
             row.title = alert.title(change.rule, change.measurement)[:300]
             row.detail = alert.detail(change.rule, change.measurement)
-    row.save()
+    # Never `notified` or the acknowledgement: others write those at the same time.
+    row.save(update_fields=WRITTEN if row.pk else None)
     if change.event:
         outcome.told.append((row.pk, change.event))
         outcome.news.add("lag")

@@ -109,7 +109,8 @@ def delivery(value: Delivery) -> dict[str, Any]:
             }
             for attempt in value.attempts
         ],
-        "dead_letter": lettering and {"location": lettering.destination, "id": lettering.letter and lettering.letter.id},
+        "dead_letter": lettering
+        and {"location": lettering.destination, "id": lettering.letter and lettering.letter.id},
         "replays": [publication(one) for one in value.replays],
         "caused": [publication(one) for one in value.caused],
     }

@@ -1,0 +1,30 @@
+"""Celery task of alerts: reads the rules against what is known, every two seconds. Safe to run twice at once."""
+
+import threading
+
+from django.utils import timezone
+
+from eventflow.celery import app
+from eventflow.live import news
+from eventflow.store.record import alert
+from eventflow.worker.tasks import notify
+
+EVALUATE = "eventflow.alerts.evaluate"
+_evaluating = threading.Lock()
+
+
+@app.task(name=EVALUATE)
+def evaluate() -> None:
+    """One evaluation; those of one process never overlap."""
+    if not _evaluating.acquire(blocking=False):
+        return
+    try:
+        outcome = alert.evaluate(timezone.now())
+        news.publish(outcome.news)
+        if outcome.told:
+            notify.deliver.delay()
+    finally:
+        _evaluating.release()
+
+
+SCHEDULE = {EVALUATE: {"task": EVALUATE, "schedule": 2.0, "options": {"expires": 5}}}
