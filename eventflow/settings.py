@@ -65,7 +65,7 @@ EVENTFLOW_WEBHOOK_PRIVATE = _flag(
 
 
 def _secret_key() -> str:
-    """SECRET_KEY from the environment, or one made at first start and kept, for its owner only, in the data folder."""
+    """From the environment, or one made at first start and kept, for its owner only, in the data folder."""
     if key := os.environ.get("EVENTFLOW_SECRET_KEY"):
         return key
     path = EVENTFLOW_DATA / "secret_key"

@@ -69,7 +69,8 @@ class Recorder:
     def close(self) -> None:
         """Write what was accepted and give the connections back."""
         self._commit.close()
-        self._thread.submit(connection.close).result()
+        # A lambda: the connection to close is the recorder thread's own.
+        self._thread.submit(lambda: connection.close()).result()
         self._thread.shutdown()
 
 
@@ -99,7 +100,7 @@ class Service:
             if "tasks" in self.roles and not settings.REDIS_URL:
                 celery = EmbeddedCelery()
                 celery.start()
-                stack.push_async_callback(loop.run_in_executor, None, celery.stop)
+                stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
             self._on_ready()
@@ -133,7 +134,7 @@ class Service:
             await asyncio.wait([task], timeout=5)
 
         stack.push_async_callback(end)
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  # uvicorn offers a flag, no event
             await asyncio.sleep(0.01)
         return task
 
@@ -166,7 +167,13 @@ class Service:
             )
         if "collect" in self.roles:
             found.extend(
-                collect.collector(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
+                collect.collector(
+                    source.name,
+                    source.url,
+                    seconds=settings.EVENTFLOW_POLL_SECONDS,
+                    correlation_keys=settings.EVENTFLOW_CORRELATION_KEYS,
+                )
+                for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )
 
         async def on_status(status: SourceStatus) -> None:

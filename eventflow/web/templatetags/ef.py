@@ -174,6 +174,32 @@ def bell() -> tuple[list[alerts.IncidentView], list[alerts.IncidentView]]:
 
 
 @register.filter
+def half(value: float) -> float:
+    """For drawing something around its middle."""
+    return value / 2
+
+
+@register.filter
+def known_from(evidence: str) -> str:
+    """What an edge of the topology is known from, in words."""
+    return {"seen": "spans", "configured": "broker only", "both": "spans and broker"}.get(evidence, evidence)
+
+
+@register.simple_tag
+def broker_mark(system: str, x: int, y: int) -> SafeString:
+    """The broker's letter badge inside a drawing."""
+    name = NAMES.get(system, system or "?")
+    return format_html(
+        '<rect class="bkb" x="{}" y="{}" width="16" height="16" rx="3"/><text class="bkt" x="{}" y="{}">{}</text>',
+        x,
+        y,
+        x + 8,
+        y + 11.5,
+        LETTERS.get(system, name[:1].upper()),
+    )
+
+
+@register.filter
 def slot(value: object) -> str:
     """A short stable id for element ids made from outside text."""
     return hashlib.blake2s(str(value).encode(), digest_size=6).hexdigest()
