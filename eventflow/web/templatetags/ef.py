@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from eventflow.accounts import roles
 from eventflow.domain import redaction
+from eventflow.store.queries import alerts
 from eventflow.web import formats
 
 register = template.Library()
@@ -164,6 +165,12 @@ def spark(
         height,
         mark_safe(body),  # noqa: S308  # numbers formatted above, nothing from outside
     )
+
+
+@register.simple_tag
+def bell() -> tuple[list[alerts.IncidentView], list[alerts.IncidentView]]:
+    """What fires and what ended just now: `{% bell as alarm %}`. One query."""
+    return alerts.bell(timezone.now())
 
 
 @register.filter
