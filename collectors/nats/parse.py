@@ -1,7 +1,6 @@
 """JetStream's answers → observations. Pure: no I/O, no clock; what can't be read becomes None, never an exception."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ def _text(value: bytes) -> str:
 def _unbase64(value: object) -> bytes:
     try:
         return base64.b64decode(value) if isinstance(value, str) else b""
-    except binascii.Error:
+    except ValueError:
         return b""
 
 

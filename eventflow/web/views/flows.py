@@ -178,10 +178,16 @@ def _events(drawn: Any, line: Timeline) -> list[dict[str, Any]]:
                 "waited": length(delivery.wait_ns) if delivery and attempt and row.number <= 1 else "–",
                 "took": length(attempt.ended_ns - attempt.started_ns) if attempt else "–",
                 "failed": failed,
-                "outcome": error or ("failed" if failed else "ok"),
+                "outcome": error or _outcome(row.kind, failed),
             }
         )
     return found
+
+
+def _outcome(kind: RowKind, failed: bool) -> str:
+    if kind in (RowKind.DEAD, RowKind.LETTER):
+        return "waiting in dead letters" if failed else "replayed since"
+    return "failed" if failed else "ok"
 
 
 _WORKED = (RowKind.DELIVERY, RowKind.ATTEMPT)

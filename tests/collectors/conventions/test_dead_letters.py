@@ -207,6 +207,7 @@ def test_numbers_are_text_or_big_endian_bytes() -> None:
     assert number("base64:" + base64.b64encode(b"\x00\x00\x01\x99").decode()) == 409
     assert number("9" * 40) is None
     assert number("seventeen") is None
+    assert number("base64:\x80") is None
 
 
 def test_too_many_or_too_long_headers_are_cut_and_it_is_said() -> None:
