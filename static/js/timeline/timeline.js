@@ -43,6 +43,7 @@ class Timeline extends HTMLElement {
     this.frame = /** @type {HTMLElement} */ (this.querySelector(".wf"));
     this.map = /** @type {HTMLElement} */ (this.querySelector(".mmap"));
     this.all();
+    this.settle();
     this.observer.observe(this.frame);
     this.addEventListener("click", this);
     this.rows.addEventListener("keydown", this);
@@ -61,6 +62,15 @@ class Timeline extends HTMLElement {
       onKey("f", () => this.fit()),
       onKey("c", () => this.toggle("cp")),
     ];
+  }
+
+  /** What the server chose to show stays chosen when the flow goes on; narrow screens open the panel only on demand. */
+  settle() {
+    const id = /** @type {HTMLElement | null} */ (this.rows?.querySelector("[aria-selected=true]"))?.dataset.id;
+    const here = new URL(location.href);
+    if (!id || here.searchParams.get("event") || innerWidth <= 1080) return;
+    here.searchParams.set("event", id);
+    history.replaceState(history.state, "", here);
   }
 
   disconnectedCallback() {
