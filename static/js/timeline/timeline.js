@@ -71,6 +71,7 @@ class Timeline extends HTMLElement {
     if (!id || here.searchParams.get("event") || innerWidth <= 1080) return;
     here.searchParams.set("event", id);
     history.replaceState(history.state, "", here);
+    follow();
   }
 
   disconnectedCallback() {
@@ -300,6 +301,12 @@ customElements.define("ef-timeline", Timeline);
 
 /* ---------- the page around it ---------- */
 
+/** The live region asks for what the address shows now. */
+function follow() {
+  document.getElementById("flow")?.setAttribute("data-live-refetch", location.pathname + location.search);
+}
+document.addEventListener("htmx:pushedIntoHistory", follow);
+
 const side = () => document.getElementById("side");
 document.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
@@ -312,6 +319,6 @@ document.addEventListener("click", (event) => {
 });
 onKey("Escape", () => side()?.classList.remove("open"));
 onKey("y", () => /** @type {HTMLElement | null} */ (document.querySelector(".fl-hd h1 [data-copy]"))?.click());
-for (const key of ["1", "2", "3"]) {
+for (const key of ["1", "2", "3", "4"]) {
   onKey(key, () => /** @type {HTMLElement | null} */ (document.querySelector(`[data-tab-key="${key}"]`))?.click());
 }
