@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import uvicorn
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
@@ -23,6 +24,7 @@ from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
+from eventflow.store.queries import sources as queries
 from eventflow.worker import addresses, collect, sources
 from eventflow.worker.digest import Digester
 from eventflow.worker.embedded_celery import EmbeddedCelery
@@ -170,12 +172,14 @@ class Service:
                 )
             )
         if "collect" in self.roles:
+            resume = await sync_to_async(queries.cursors)()
             found.extend(
                 collect.collector(
                     source.name,
                     source.url,
                     seconds=settings.EVENTFLOW_POLL_SECONDS,
                     correlation_keys=settings.EVENTFLOW_CORRELATION_KEYS,
+                    resume=resume.get(source.name),
                 )
                 for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )
