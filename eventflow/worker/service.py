@@ -25,7 +25,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, collect, sources
+from eventflow.worker import addresses, collect, self_tracing, sources
 from eventflow.worker.digest import Digester
 from eventflow.worker.embedded_celery import EmbeddedCelery
 
@@ -149,6 +149,7 @@ class Service:
         recorder = Recorder(digester.wake)
         digester.start()
         stack.callback(digester.stop)
+        stack.callback(self_tracing.install(digester.wake))
         stack.callback(recorder.close)
         task = asyncio.create_task(self._collect(recorder.emit))
 
