@@ -66,11 +66,15 @@ class Recorder:
         connection.close_if_unusable_or_obsolete()
         news.publish(record.observations(batch, timezone.now()))
 
+    @staticmethod
+    def _release() -> None:
+        # Looked up here: `connection` is another one in each thread.
+        connection.close()
+
     def close(self) -> None:
         """Write what was accepted and give the connections back."""
         self._commit.close()
-        # A lambda: the connection to close is the recorder thread's own.
-        self._thread.submit(lambda: connection.close()).result()
+        self._thread.submit(self._release).result()
         self._thread.shutdown()
 
 

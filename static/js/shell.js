@@ -286,7 +286,7 @@ document.addEventListener("keydown", (event) => {
     if (tab) return showTab(tab);
   }
   if (event.metaKey || event.ctrlKey || event.altKey || event.defaultPrevented || one("dialog[open]")) return undefined;
-  if (target.closest?.("input, textarea, select, [contenteditable]")) return undefined;
+  if (target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]")) return undefined;
   return single(event);
 });
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, FlowSummary, ServiceMark, assemble, summarise
 from eventflow.domain.flow_summary import FlowStatus
 from eventflow.domain.hop import Context, evidence
@@ -185,7 +186,7 @@ def row_of(summary: FlowSummary, now: datetime) -> tuple[object, ...]:
         summary.traces,
         summary.letters,
         plumbing,
-        int(now.timestamp()) * 1_000_000_000,
+        nanoseconds(now),
     )
 
 

@@ -91,6 +91,7 @@ def status(cls: str, text: str, mark: str = "") -> SafeString:
 def ident(value: str, copy: bool = True, tail: int = 6) -> SafeString:
     """An identifier that shrinks in the middle, keeps its tail, and can be copied."""
     value = str(value)
+    tail = tail if len(value) > tail + 3 else len(value)
     code = format_html(
         '<code class="id" title="{}"><span class="h">{}</span><span class="t">{}</span></code>',
         value,
