@@ -1,0 +1,85 @@
+"""kill -9 of the whole of Eventflow while it takes spans in: what it acknowledged is there afterwards, once."""
+
+import random
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from tests import otlp
+from tests.running import Eventflow, until
+
+KILLS = 3
+SENDERS = 3
+
+
+class Sender:
+    """Sends hops one after the other and, like an exporter, sends one again until it is acknowledged."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._over = threading.Event()
+        self.acknowledged: list[otlp.Hop] = []
+        self.again = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            hop = otlp.Hop()
+            body = hop.request()
+            while not otlp.post(self._address, body):
+                self.again += 1
+                time.sleep(0.05)
+            self.acknowledged.append(hop)
+            time.sleep(0.01)
+
+    def end(self) -> list[otlp.Hop]:
+        self._over.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.acknowledged
+
+
+def flows(eventflow: Eventflow) -> dict[str, int]:
+    """Flow → how many spans, of all flows."""
+    found: dict[str, int] = {}
+    cursor = ""
+    while True:
+        page = eventflow.api(f"/flows?limit=500&cursor={cursor}")
+        for item in page["items"]:
+            assert item["key"] not in found
+            found[item["key"]] = item["spans"]
+        if not (cursor := page["next_cursor"]):
+            return found
+
+
+def edge_counts(folder: Path) -> dict[str, int]:
+    """Edge kind → events, over all slots of the one destination that is used here."""
+    with sqlite3.connect(folder / "eventflow.sqlite3") as database:
+        return dict(
+            database.execute(
+                "SELECT kind, SUM(count) FROM store_edge JOIN store_edgeslot ON store_edge.id = edge_id GROUP BY kind"
+            ).fetchall()
+        )
+
+
+def test_kill_9_during_ingest_loses_no_acknowledged_span_and_counts_none_twice(tmp_path: Path) -> None:
+    eventflow = Eventflow(tmp_path / "data")
+    with eventflow:
+        eventflow.token()
+        senders = [Sender(eventflow.otlp_http) for _ in range(SENDERS)]
+        for _ in range(KILLS):
+            time.sleep(random.uniform(0.1, 1.5))
+            eventflow.kill()
+            eventflow.start()
+        hops = [hop for sender in senders for hop in sender.end()]
+        assert sum(sender.again for sender in senders) > 0, "no send was ever interrupted"
+        until(lambda: eventflow.api("/health")["inbox"] == 0, 30, "an empty inbox")
+        assert flows(eventflow) == {hop.key: 2 for hop in hops}
+        assert edge_counts(eventflow.folder) == {"publish": len(hops), "consume": len(hops)}
+        for hop in random.sample(hops, min(40, len(hops))):
+            (message,) = eventflow.api(f"/flows/{hop.key}")["messages"]
+            assert (message["service"], message["destination"]) == ("till", "sales.made")
+            (delivery,) = message["deliveries"]
+            assert [attempt["span_id"] for attempt in delivery["attempts"]] == [hop.processed.hex()]
