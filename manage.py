@@ -7,11 +7,11 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventflow.settings")
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  # somebody may call it with an older one
         sys.exit("Eventflow needs Python 3.11 or later; this is " + sys.version.split()[0] + ".")
     try:
-        from django.core.exceptions import ImproperlyConfigured
-        from django.core.management import execute_from_command_line
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415  # after the checks above
+        from django.core.management import execute_from_command_line  # noqa: PLC0415
     except ImportError:
         sys.exit("Eventflow's packages are not installed for this Python. Run `make setup`, then use .venv/bin/python.")
     try:

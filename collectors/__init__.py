@@ -3,6 +3,7 @@
 The registry: a source URL's scheme names the package that knows how to look at it.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -22,9 +23,14 @@ def _package(url: str) -> str:
     return SCHEMES[scheme]
 
 
-def from_url(name: str, url: str) -> Collector:
-    """The collector of source `name` at `url`. Raises a permanent CollectorError for a scheme nobody knows."""
-    collector: Collector = import_module(_package(url)).collector(name, url)
+def from_url(name: str, url: str, *, seconds: float | None = None, correlation_keys: Sequence[str] = ()) -> Collector:
+    """The collector of source `name` at `url`. Raises a permanent CollectorError for a scheme nobody knows.
+
+    `seconds` between two looks (None: the collector's own), `correlation_keys`: the operator's header names.
+    """
+    options = {} if seconds is None else {"seconds": seconds}
+    make = import_module(_package(url)).collector
+    collector: Collector = make(name, url, correlation_keys=tuple(correlation_keys), **options)
     return collector
 
 

@@ -78,7 +78,7 @@ class Replayer(Protocol):
     async def send(self, message: Outgoing) -> str:
         """Send, and return the position the broker gave it.
 
-        Raises CollectorError. Only a permanent one says for sure that nothing was sent.
+        Raises CollectorError. Only a permanent one, or one with `reached` False, says for sure that nothing was sent.
         """
         ...
 

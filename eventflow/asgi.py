@@ -16,6 +16,6 @@ from eventflow.live.routing import urlpatterns  # noqa: E402
 application = ProtocolTypeRouter(
     {
         "http": _django,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(urlpatterns))),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(urlpatterns))),  # type: ignore[arg-type]  # a list of paths
     }
 )

@@ -58,14 +58,14 @@ EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 EVENTFLOW_DEMO = _flag("EVENTFLOW_DEMO", False)
-# Who can reach a page that listens on this machine only can reach its other private addresses anyway; else it is asked for.
+# Who can reach pages that listen on this machine only reaches its private addresses anyway; else they are asked for.
 EVENTFLOW_WEBHOOK_PRIVATE = _flag(
     "EVENTFLOW_WEBHOOK_PRIVATE", EVENTFLOW_HTTP.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
 )
 
 
 def _secret_key() -> str:
-    """SECRET_KEY from the environment, or one made at first start and kept, for its owner only, in the data folder."""
+    """From the environment, or one made at first start and kept, for its owner only, in the data folder."""
     if key := os.environ.get("EVENTFLOW_SECRET_KEY"):
         return key
     path = EVENTFLOW_DATA / "secret_key"

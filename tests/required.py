@@ -1,4 +1,4 @@
-"""What happens when a test wants a service that is not here: it skips loudly, or fails where CI promised the service."""
+"""When a test wants a service that is not here: it skips loudly, or fails where CI promised the service."""
 
 import os
 from typing import NoReturn

@@ -80,3 +80,70 @@ class NatsServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def postgres_binaries() -> Path | None:
+    """The folder with initdb and postgres, from PATH or where distributions keep them; None where there is none."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
+    beside = shutil.which("initdb")
+    for folder in (*([Path(beside).parent] if beside else []), *versions):
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    return None
+
+
+class PostgresServer:
+    """A private PostgreSQL cluster in a folder of its own. Runs as `nobody` where the tests run as root."""
+
+    def __init__(self, folder: Path) -> None:
+        binaries = postgres_binaries()
+        if binaries is None:
+            raise RuntimeError("PostgreSQL's initdb and postgres are missing: install the package postgresql")
+        self._binaries = binaries
+        self._folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgres://eventflow@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> "PostgresServer":
+        data = self._folder / "data"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            shutil.chown(self._folder, "nobody")
+        create = [self._binaries / "initdb", "-D", data, "-U", "eventflow", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        done = subprocess.run(self._as_nobody(create), capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"initdb failed:\n{done.stderr.decode()[-2000:]}")
+        serve = [self._binaries / "postgres", "-D", data, "-p", str(self.port), "-h", "127.0.0.1", "-k", self._folder]
+        log_path = self._folder / "postgres.log"
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(self._as_nobody(serve), stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if "ready to accept connections" in log_path.read_text():
+                return self
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"postgres did not start:\n{log_path.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @staticmethod
+    def _as_nobody(command: list[str | Path]) -> list[str | Path]:
+        if os.getuid() != 0:
+            return command
+        tool = shutil.which("setpriv")
+        if tool is None:
+            raise RuntimeError("as root, setpriv (package util-linux) is needed to run PostgreSQL as nobody")
+        return [tool, "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]

@@ -4,7 +4,6 @@ Headers are forged easily: everything here is text to show, cut to a length, nev
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +84,7 @@ def number(value: str) -> int | None:
         return int(value) if len(value) < 20 else None
     try:
         raw = base64.b64decode(value[7:], validate=True) if value.startswith("base64:") else value.encode()
-    except binascii.Error:
+    except ValueError:
         return None
     plausible = len(raw) in {1, 4, 6, 8} and (raw[0] < 32 or value.startswith("base64:"))
     return int.from_bytes(raw, "big") if plausible else None
@@ -113,8 +112,8 @@ def _value(role: str, text: str) -> Any:
     if role in _TIMES:
         return instant(text)
     if role == "stack" and "\n" not in text:
-        # Headers of one line each (NATS, HTTP): senders write the line ends as \n.
-        text = text.replace("\\n", "\n")
+        # Headers hold one line on most brokers: senders write the line ends of a trace as escapes.
+        text = text.replace("\\r\\n", "\n").replace("\\n", "\n").replace("\\t", "\t")
     return text[: MAX_TEXT_CHARS if role in _LONG else MAX_FIELD_CHARS] or None
 
 

@@ -4,7 +4,7 @@ URLs: `nats://host:4222`, `nats://user:password@host`, `nats://token@host`, `tls
 with commas; options `?creds=/path/file.creds`, `?inbox_prefix=_INBOX_eventflow`, `?domain=hub`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from collectors.nats.collector import POLL_SECONDS, NatsCollector
 from collectors.nats.replay import NatsReplayer
@@ -13,10 +13,15 @@ __all__ = ["NatsCollector", "NatsReplayer", "collector", "replayer"]
 
 
 def collector(
-    name: str, url: str, seconds: float = POLL_SECONDS, *, resume: Mapping[str, int] | None = None
+    name: str,
+    url: str,
+    seconds: float = POLL_SECONDS,
+    *,
+    correlation_keys: Sequence[str] = (),
+    resume: Mapping[str, int] | None = None,
 ) -> NatsCollector:
     """The collector of source `name`. `resume` is what an earlier collector's `cursors` said."""
-    return NatsCollector(name, url, seconds, resume=resume)
+    return NatsCollector(name, url, seconds, correlation_keys=correlation_keys, resume=resume)
 
 
 def replayer(name: str, url: str) -> NatsReplayer:

@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from collectors.base import CollectorError
-from collectors.nats.parse import Message, direct_message, stored_message
+from collectors.nats.address import Address
+from collectors.nats.parse import Message, direct_message, stored_message, subject_matches
 
 ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 4
@@ -39,46 +38,6 @@ class NotAllowedError(CollectorError):
 
 class GoneError(CollectorError):
     """A stream or consumer that went away between listing it and asking for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the server is and who we are there. `shown` holds no secret."""
-
-    servers: tuple[str, ...]
-    shown: str
-    user: str | None
-    password: str | None
-    token: str | None
-    credentials: str | None
-    inbox: str
-    api: str
-
-    @classmethod
-    def of(cls, url: str) -> "Address":
-        """Take a source URL apart. Raises a permanent CollectorError (without the URL) when it is none."""
-        try:
-            parts = urlsplit(url)
-            options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        except ValueError:
-            raise CollectorError("the NATS URL can't be read; write nats://host:4222", permanent=True) from None
-        who, _, where = parts.netloc.rpartition("@")
-        hosts = [host if ":" in host.rpartition("]")[2] else f"{host}:4222" for host in where.split(",") if host]
-        if not hosts or not all(host.rpartition(":")[2].isdigit() for host in hosts):
-            raise CollectorError("the NATS URL names no host and port; write nats://host:4222", permanent=True)
-        scheme = "tls" if parts.scheme.lower() == "tls+nats" else "nats"
-        user, colon, password = who.partition(":")
-        domain = options.get("domain", "")
-        return cls(
-            servers=tuple(f"{scheme}://{host}" for host in hosts),
-            shown=",".join(hosts),
-            user=unquote(user) if colon else None,
-            password=unquote(password) if colon else None,
-            token=unquote(user) if user and not colon else None,
-            credentials=options.get("creds"),
-            inbox=options.get("inbox_prefix", "_INBOX"),
-            api=f"$JS.{domain}.API" if domain else "$JS.API",
-        )
 
 
 class _Pairs(dict[str, str]):
@@ -290,7 +249,13 @@ class Client:
 
     async def streams_taking(self, subject: str) -> list[str]:
         """Names of the streams that store this subject."""
-        return [str(name) for name in (await self.api("STREAM.NAMES", {"subject": subject})).get("streams") or []]
+        try:
+            found = await self.api("STREAM.NAMES", {"subject": subject})
+        except NotAllowedError:
+            configs = [stream.get("config") or {} for stream in await self.streams()]
+            taking = [c for c in configs if any(subject_matches(str(p), subject) for p in c.get("subjects") or [])]
+            return [str(config.get("name", "")) for config in taking]
+        return [str(name) for name in found.get("streams") or []]
 
     async def message(
         self, stream: str, seq: int, subject: str | None = None, *, direct: bool = False

@@ -6,7 +6,7 @@ can't be seen is said in the status, with the right that is missing. Ephemeral c
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,15 +32,22 @@ class NatsCollector:
     system = parse.SYSTEM
 
     def __init__(
-        self, name: str, url: str, seconds: float = POLL_SECONDS, *, resume: Mapping[str, int] | None = None
+        self,
+        name: str,
+        url: str,
+        seconds: float = POLL_SECONDS,
+        *,
+        correlation_keys: Sequence[str] = (),
+        resume: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.seconds = seconds
         self._client = Client(url, name)
         self._finder = Finder()
-        self._letters = Letters(name, self._finder, resume)
+        self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._listening: set[str] = set()
+        self._crowded: set[str] = set()
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -49,7 +56,7 @@ class NatsCollector:
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
-        self._rights = dict.fromkeys((LIST, CONSUMERS, READ, ADVISORIES), "unknown")
+        self._rights = dict.fromkeys((LIST, CONSUMERS, READ), "unknown")
         self._listening.clear()
         try:
             await self._client.connect()
@@ -105,7 +112,9 @@ class NatsCollector:
         config, state = info.get("config") or {}, info.get("state") or {}
         name, subjects = str(config.get("name", "")), None
         inner = any(str(subject).startswith("$") for subject in config.get("subjects") or [])
-        if not inner and 0 < int(state.get("num_subjects") or 0) <= MAX_SUBJECTS:
+        many = int(state.get("num_subjects") or 0) > MAX_SUBJECTS
+        (self._crowded.add if many and not inner else self._crowded.discard)(name)
+        if not inner and not many and state.get("num_subjects"):
             try:
                 subjects = await self._client.subjects(name)
             except (NotAllowedError, GoneError):
@@ -140,10 +149,11 @@ class NatsCollector:
             return []
 
     async def _listen(self, streams: list[Stream]) -> None:
-        """Hear the advisories that no stream of the operator's keeps."""
+        """Hear the advisories that no stream of the operator's keeps; the right matters only then."""
         for prefix in ADVISORY_SUBJECTS:
             if prefix in self._listening or any(s.captures(prefix) and not s.copied for s in streams):
                 continue
+            self._rights.setdefault(ADVISORIES, "unknown")
             allowed = await self._client.subscribe(f"{prefix}>", self._letters.hear)
             self._listening.add(prefix)
             self._rights[ADVISORIES] = "allowed" if allowed and self._rights[ADVISORIES] != "denied" else "denied"
@@ -153,15 +163,12 @@ class NatsCollector:
     def _destinations(self, streams: list[Stream], places: list[Place], now: datetime) -> list[DestinationSample]:
         samples: list[DestinationSample] = []
         for stream in streams:
-            if stream.patterns and all(pattern.startswith("$JS.") for pattern in stream.patterns):
-                continue
-            here = {place.pattern: place for place in places if place.stream is stream}
-            whole, counts = here.get(">"), stream.subjects or {}
-            of = {
-                subject: place_letters
-                for subject in counts
-                if (place := here.get(subject) or whole) and (place_letters := self._finder.letters_of(place, subject))
-            }
+            if stream.patterns and all(pattern.startswith("$") for pattern in stream.patterns):
+                continue  # JetStream's own events, key-value buckets, object stores: no place for messages
+            here = [place for place in places if place.stream is stream]
+            whole, counts = next((place for place in here if place.pattern == ">"), None), stream.subjects or {}
+            at = {subject: next((p for p in here if p.holds(stream, subject)), None) for subject in counts}
+            of = {subject: self._finder.letters_of(place, subject) for subject, place in at.items() if place}
             all_of = tuple(sorted({name for names in of.values() for name in names}))
             samples.append(
                 DestinationSample(
@@ -174,8 +181,7 @@ class NatsCollector:
                 )
             )  # fmt: skip
             for subject, count in counts.items():
-                place = here.get(subject) or whole
-                dead = of.get(subject, ())
+                place, dead = at[subject], of.get(subject, ())
                 samples.append(
                     DestinationSample(
                         self.name, self.system, subject, "subject", now, messages=count, container=stream.name,
@@ -243,13 +249,16 @@ class NatsCollector:
                 "Messages may not be read, so dead letters and ages are unknown: "
                 f"allow publishing on {api}.STREAM.MSG.GET.*."
             )
-        if self._rights[ADVISORIES] == "denied":
+        if self._rights.get(ADVISORIES) == "denied":
             said.append("Given-up messages can't be heard: allow subscribing to $JS.EVENT.ADVISORY.CONSUMER.>.")
         elif self._listening:
             said.append(
                 "Given-up messages are heard only while connected: "
                 "a stream on $JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.> and …MSG_TERMINATED.> would keep them."
             )
+        if self._crowded:
+            names = ", ".join(sorted(self._crowded)[:5])
+            said.append(f"Streams with more than {MAX_SUBJECTS} subjects are told whole, not by subject: {names}.")
         if self._letters.missed:
             said.append(f"{self._letters.missed} advisories were dropped because too many waited.")
         return said

@@ -47,7 +47,14 @@ class Look:
 class Letters:
     """The reader. Lives as long as its collector: cursors and what was heard survive a lost connection."""
 
-    def __init__(self, source: str, finder: Finder, resume: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        finder: Finder,
+        resume: Mapping[str, int] | None = None,
+        *,
+        correlation_keys: Sequence[str] = (),
+    ) -> None:
         self.cursors: dict[str, int] = {}
         # What the advisories are compared with is not kept over a restart: read the newest letters once more.
         for key, seq in (resume or {}).items():
@@ -56,7 +63,8 @@ class Letters:
         self.missed = 0
         self._source = source
         self._finder = finder
-        self._named: dict[tuple[str, int, str], None] = {}
+        self._keys = tuple(correlation_keys)
+        self._named: dict[tuple[str, ...], None] = {}
         self._heard: deque[Advisory] = deque()
 
     # Reading
@@ -98,7 +106,7 @@ class Letters:
         return budget
 
     def _letter(self, message: Message, place: Place, look: Look) -> DeadLetter | None:
-        failure = dead_letters.read(message.headers, known=not place.strict)
+        failure = dead_letters.read(message.headers, known=not place.strict, correlation_keys=self._keys)
         if place.strict and not failure.proved:
             return None
         fields, evidence = failure.fields, failure.evidence
@@ -109,14 +117,17 @@ class Letters:
             fields["destination"], evidence["destination"] = origin, f"name of {message.subject}"
         if "failed_at" not in fields and message.stored_at:
             fields["failed_at"], evidence["failed_at"] = message.stored_at, "time the letter was stored"
+        group = fields.get("group") or ""
         if failure.container and failure.offset is not None:
-            self._remember((failure.container, failure.offset, fields.get("group") or ""))
+            self._remember((failure.container, str(failure.offset), group))
+        if fields.get("message_id"):
+            self._remember(("id", fields["message_id"], fields.get("replay_token") or "", group))
         if named := {value for value in (fields.get("group"), fields.get("destination")) if value}:
             self._finder.learn(message.subject, named)
         fields["convention"] = fields["convention"] or "none (by name)"
         return self._dead_letter(message, (message.subject, str(message.seq)), look, fields, evidence)
 
-    def _remember(self, key: tuple[str, int, str]) -> None:
+    def _remember(self, key: tuple[str, ...]) -> None:
         self._named[key] = None
         while len(self._named) > REMEMBERED:
             del self._named[next(iter(self._named))]
@@ -170,7 +181,11 @@ class Letters:
             kept.difference_update({seq for seq in kept if seq <= floor})
 
     def _explained(self, found: Advisory) -> bool:
-        return found.key in self._named or (found.stream, found.seq, "") in self._named
+        """Whether a letter names this message by its stream and sequence."""
+        return self._lies_there((found.stream, str(found.seq)), found.consumer)
+
+    def _lies_there(self, message: tuple[str, ...], group: str) -> bool:
+        return (*message, group) in self._named or (*message, "") in self._named
 
     async def _read_advisories(self, look: Look, stream: Stream, prefix: str) -> None:
         key = f"advisories:{stream.name}:{prefix.split('.')[-2]}"
@@ -191,7 +206,7 @@ class Letters:
                     if not self._explained(found):
                         if early := self._too_early(found, look):
                             break
-                        page.append(await self._given_up_letter(found, look))
+                        page += await self._given_up_letters(found, look)
                 cursor = message.seq
             if page:
                 await look.emit(page)
@@ -210,17 +225,22 @@ class Letters:
             if not self._explained(found):
                 if self._too_early(found, look):
                     return
-                await look.emit([await self._given_up_letter(found, look)])
+                if letters := await self._given_up_letters(found, look):
+                    await look.emit(letters)
             if self._heard and self._heard[0] is found:
                 self._heard.popleft()
 
-    async def _given_up_letter(self, found: Advisory, look: Look) -> DeadLetter:
+    async def _given_up_letters(self, found: Advisory, look: Look) -> list[DeadLetter]:
+        """The advisory with its message as one letter; none when a letter has the message's own id."""
         stream = look.stream(found.stream)
         try:
             message = await look.client.message(found.stream, found.seq, direct=bool(stream and stream.direct))
         except NotAllowedError:
             message = None
-        failure = dead_letters.read(message.headers if message else ())
+        failure = dead_letters.read(message.headers if message else (), correlation_keys=self._keys)
+        own_id = ("id", failure.fields.get("message_id") or "", failure.fields.get("replay_token") or "")
+        if own_id[1] and self._lies_there(own_id, found.consumer):
+            return []
         word = "terminated" if found.terminated else "gave up"
         said = f"{word} after {found.deliveries} deliveries" if found.deliveries else word
         told: dict[str, Any] = {
@@ -239,6 +259,5 @@ class Letters:
         if message:
             evidence |= {"destination": "subject of the message", "published_at": "time it was stored"}
         # Two consumers can give up on the same message: each is a letter of its own.
-        return self._dead_letter(
-            message, (found.stream, f"{found.seq}/{found.consumer}"), look, failure.fields | told, evidence
-        )
+        lies = (found.stream, f"{found.seq}/{found.consumer}")
+        return [self._dead_letter(message, lies, look, failure.fields | told, evidence)]

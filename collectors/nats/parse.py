@@ -1,7 +1,6 @@
 """JetStream's answers → observations. Pure: no I/O, no clock; what can't be read becomes None, never an exception."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Advisory:
-    """The broker says that a consumer gave a message up. `key`: stream, sequence, consumer."""
+    """The broker says that a consumer gave a message up; it lies in the stream at `seq`."""
 
     stream: str
     seq: int
@@ -36,10 +35,6 @@ class Advisory:
     terminated: bool
     reason: str | None
     at: datetime | None
-
-    @property
-    def key(self) -> tuple[str, int, str]:
-        return self.stream, self.seq, self.consumer
 
 
 def integer(value: object) -> int | None:
@@ -94,7 +89,7 @@ def _text(value: bytes) -> str:
 def _unbase64(value: object) -> bytes:
     try:
         return base64.b64decode(value) if isinstance(value, str) else b""
-    except binascii.Error:
+    except ValueError:
         return b""
 
 

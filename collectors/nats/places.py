@@ -59,6 +59,9 @@ class Place:
     def key(self) -> str:
         return f"letters:{self.stream.name}:{self.pattern}"
 
+    def holds(self, stream: Stream, subject: str) -> bool:
+        return self.stream is stream and subject_matches(self.pattern, subject)
+
 
 @dataclass(slots=True)
 class Known:
@@ -89,7 +92,11 @@ class Finder:
             if dead_letters.named_like_dead_letters(stream.name) == "strong":
                 found.append(Place(stream, ">", "by-name", strict=False))
                 continue
+            named = [p for p in stream.patterns if dead_letters.named_like_dead_letters(p) == "strong"]
+            found += [Place(stream, pattern, "by-name", strict=False) for pattern in named]
             for subject in stream.subjects or ():
+                if any(subject_matches(pattern, subject) for pattern in named):
+                    continue
                 if dead_letters.named_like_dead_letters(subject) == "strong":
                     found.append(Place(stream, subject, "by-name", strict=False))
                     continue

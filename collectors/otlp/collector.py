@@ -14,7 +14,7 @@ from datetime import datetime
 
 import uvicorn
 
-from collectors.base import CollectorError, Emit
+from collectors.base import CollectorError, Emit, poll
 from collectors.otlp import grpc as otlp_grpc
 from collectors.otlp.http import OtlpHttp
 from collectors.otlp.intake import Intake, utcnow
@@ -90,19 +90,17 @@ class OtlpReceiver:
             raise CollectorError("the OTLP receiver stopped by itself") from cause
 
     async def _tell(self, emit: Emit) -> None:
-        """Say how it goes, at the start and then whenever something came in."""
-        told = -1
-        while True:
-            calls = self._counters["requests"]
-            if calls != told:
-                try:
-                    await emit([self._status(utcnow(), calls)])
-                    told = calls
-                except CollectorError as error:
-                    log.warning("the receiver's status could not be stored: %s", error)
-            await asyncio.sleep(STATUS_SECONDS)
+        """Say how it goes, again and again: silence means that it died, not that nothing came in."""
 
-    def _status(self, at: datetime, calls: int) -> SourceStatus:
+        async def tell() -> None:
+            try:
+                await emit([self._status(utcnow())])
+            except CollectorError as error:
+                log.warning("the receiver's status could not be stored: %s", error)
+
+        await poll(tell, STATUS_SECONDS)
+
+    def _status(self, at: datetime) -> SourceStatus:
         address = ", ".join(f"{kind} {host}" for kind, host in (("HTTP", self.http), ("gRPC", self.grpc)) if host)
         return SourceStatus(
             source=self.name,
@@ -110,7 +108,7 @@ class OtlpReceiver:
             state="ok",
             at=at,
             address=address,
-            calls=calls,
+            calls=self._counters["requests"],
             received_bytes=self._counters["bytes"],
         )
 

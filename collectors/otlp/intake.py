@@ -14,7 +14,7 @@ from typing import TypeVar
 from collectors.base import CollectorError, Emit
 from collectors.otlp import parse, signals
 from collectors.otlp.budget import Budget, Share
-from collectors.otlp.errors import OverloadedError
+from collectors.otlp.errors import BadRequestError, OverloadedError, RefusedError
 from collectors.otlp.signals import Answer
 from eventflow.domain.observations import SpanBatch
 
@@ -91,4 +91,11 @@ class Intake:
 
 
 async def _run(size: int, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if size >= IN_A_THREAD else work()
+    try:
+        return await asyncio.to_thread(work) if size >= IN_A_THREAD else work()
+    except RefusedError:
+        raise
+    except Exception as error:
+        # A mistake of ours in reading this body: sending it again would meet it again.
+        log.exception("reading a request failed")
+        raise BadRequestError("the request cannot be read") from error

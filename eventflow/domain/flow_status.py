@@ -37,11 +37,14 @@ def flow_status(
 ) -> tuple[FlowStatus, str | None]:
     """The flow's status and where. `bare_spans` are the spans of a flow that has no hop at all."""
     found: list[tuple[FlowStatus, int, str | None]] = []
+    awaited = {name for publication, _ in walk(roots) for name in publication.awaiting}
     for publication, settled in walk(roots):
         if publication.failed:
             found.append((FlowStatus.FAILED, publication.at_ns, publication.service))
         if publication.waiting:
             place = publication.awaiting[0] if publication.awaiting else publication.destination
+            if len(awaited) > 1:
+                place = f"{len(awaited)} groups"
             found.append((FlowStatus.WAITING, publication.at_ns, place))
         for delivery in publication.deliveries:
             status = _BY_DELIVERY.get(delivery.status)

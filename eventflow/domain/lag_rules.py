@@ -128,8 +128,10 @@ def rewound(window: Window, facts: Facts) -> Verdict | None:
 def drifting(window: Window, facts: Facts) -> Verdict | None:
     """7. The lowest backlog of each of three windows lies above the one before: it will not recover by itself.
 
-    Asked before the "was at zero just now" rule: a drift never is.
+    Asked before the "was at zero just now" rule: a drift never is. What shrinks right now may well reach zero.
     """
+    if lag.trend(window) < 0:
+        return None
     width = facts.window_seconds
     newest, middle, oldest = (window.trough(width * (n + 1), width * n) for n in range(3))
     if newest is None or middle is None or oldest is None:

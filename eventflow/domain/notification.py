@@ -1,6 +1,6 @@
 """What is told about an incident, in which form, to which addresses, and when to try again. Pure.
 
-Every message about one incident carries the same key, so that a receiver can drop what it has already and close what it opened.
+Every message about one incident carries the same key: a receiver can drop what it has already and close what it opened.
 """
 
 import hashlib
@@ -9,13 +9,18 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
 
 from eventflow.domain import words
 from eventflow.domain.alert import Event
 
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 900.0, 900.0, 900.0)
 """Seconds until the next try; after the last it is given up."""
-METADATA = frozenset(ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
+METADATA = frozenset(
+    ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+)
+HTTP_SCHEMAS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})
+"""Apprise's plain HTTP posts: they follow redirects. Our webhook does the same safely."""
 NAT64 = ip_network("64:ff9b::/96")
 
 
@@ -45,7 +50,9 @@ class Message:
 
     @property
     def headline(self) -> str:
-        return f"Resolved: {self.title}" if self.event == Event.RESOLVED else f"{self.severity.capitalize()}: {self.title}"
+        return (
+            f"Resolved: {self.title}" if self.event == Event.RESOLVED else f"{self.severity.capitalize()}: {self.title}"
+        )
 
     @property
     def text(self) -> str:
@@ -110,6 +117,24 @@ def next_try(tries: int, now: datetime) -> datetime | None:
     return now + timedelta(seconds=PAUSES[tries - 1]) if tries <= len(PAUSES) else None
 
 
+def address_problem(kind: str, url: str) -> str | None:
+    """What is wrong with a channel's address as somebody wrote it, or None."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return "The address cannot be read."
+    if kind == "webhook":
+        fine = parts.scheme in ("http", "https") and bool(host)
+        return None if fine else "A webhook's address begins with http:// or https:// and names a host."
+    if "://" not in url:
+        return "An Apprise address looks like mailtos://… or slack://…"
+    if parts.scheme.lower() in HTTP_SCHEMAS | {"http", "https"}:
+        return "For a plain HTTP address choose a webhook."
+    return None
+
+
 def refusal(address: str, *, private_allowed: bool) -> str | None:
     """Why an IP address may not be written to, or None.
 
@@ -121,7 +146,13 @@ def refusal(address: str, *, private_allowed: bool) -> str | None:
             ip = ip.ipv4_mapped
         elif ip in NAT64:
             ip = IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip in METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
+    if (
+        ip in METADATA
+        or ip.is_link_local
+        or ip.is_multicast
+        or ip.is_unspecified
+        or (ip.is_reserved and not ip.is_private)
+    ):
         return "this kind of address is never written to"
     if not ip.is_global and not private_allowed:
         return "private addresses are off; EVENTFLOW_WEBHOOK_PRIVATE=1 allows them"

@@ -74,9 +74,9 @@ class Row:
     @property
     def bad(self) -> bool:
         """Failed and not made good since."""
-        if self.kind in (RowKind.DEAD, RowKind.LETTER):
+        if self.kind is RowKind.LETTER:
             return True
-        if self.delivery is not None and self.kind is RowKind.DELIVERY:
+        if self.delivery is not None and self.kind in (RowKind.DELIVERY, RowKind.DEAD):
             return self.delivery.failed
         return self.kind is RowKind.PUBLISH and self.publication is not None and self.publication.failed
 

@@ -9,9 +9,9 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer
 
-from eventflow.live.news import GROUP
+from eventflow.live import news
 
 TICK_SECONDS = 0.15
 SEND_TIMEOUT = 5.0
@@ -54,14 +54,14 @@ class Fanout:
 
     def tell(self, topics: Iterable[str]) -> None:
         """Mark what changed for everybody who shows it."""
-        news = frozenset(topics)
+        changed = frozenset(topics)
         for viewer in self.viewers:
-            viewer.changed |= news & viewer.topics
+            viewer.changed |= changed & viewer.topics
 
     async def _run(self) -> None:
-        layer = get_channel_layer()
+        layer = news.layer()
         channel = await layer.new_channel()
-        await layer.group_add(GROUP, channel)
+        await layer.group_add(news.GROUP, channel)
         listening = asyncio.create_task(self._listen(layer, channel))
         try:
             while True:
@@ -72,11 +72,11 @@ class Fanout:
         finally:
             listening.cancel()
             with suppress(Exception):
-                await layer.group_discard(GROUP, channel)
+                await layer.group_discard(news.GROUP, channel)
 
-    async def _listen(self, layer: "object", channel: str) -> None:
+    async def _listen(self, layer: BaseChannelLayer, channel: str) -> None:
         while True:
-            message = await layer.receive(channel)  # type: ignore[attr-defined]  # channels ships no types
+            message = await layer.receive(channel)
             self.tell(message["topics"])
 
     def _tick(self) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer, get_channel_layer
 
 GROUP = "eventflow.news"
 log = logging.getLogger(__name__)
@@ -22,10 +22,17 @@ def home(loop: asyncio.AbstractEventLoop | None) -> None:
     _home = loop
 
 
+def layer() -> BaseChannelLayer:
+    """The configured channel layer; settings always name one."""
+    found = get_channel_layer()
+    if found is None:
+        raise RuntimeError("CHANNEL_LAYERS names no default layer")
+    return found
+
+
 async def _send(topics: list[str]) -> None:
-    layer = get_channel_layer()
     try:
-        await layer.group_send(GROUP, {"type": "news", "topics": topics})
+        await layer().group_send(GROUP, {"type": "news", "topics": topics})
     except Exception:  # news must never break what it tells of
         log.exception("news could not be sent")
 

@@ -2,4 +2,4 @@ from django.urls import path
 
 from eventflow.live.sockets import LiveSocket
 
-urlpatterns = [path("live", LiveSocket.as_asgi())]
+urlpatterns = [path("live", LiveSocket.as_asgi())]  # type: ignore[arg-type]  # Channels routes ASGI apps by Django paths

@@ -18,7 +18,7 @@ POLICY_VIOLATION = 1008
 UNAUTHENTICATED = 4401
 
 
-class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+class LiveSocket(AsyncWebsocketConsumer):
     """One browser tab."""
 
     viewer: Viewer | None = None

@@ -119,6 +119,7 @@ class View:
     ticks: tuple[Tick, ...]
     start_ms: float
     end_ms: float
+    length_ms: float
     length: str
     summary: tuple[tuple[str, str], ...] = ()
     total: str = ""
@@ -176,6 +177,7 @@ def view(flow: Flow, line: Timeline, selected: Row | None, *, by_service: bool =
         ticks=tuple(axis.ticks()),
         start_ms=round(axis.start / MS, 3),
         end_ms=round(axis.end / MS, 3),
+        length_ms=axis.ms(line.end_ns),
         length=length(line.end_ns - line.start_ns),
         summary=tuple((length(ns), what) for what, ns in spent if ns),
         total=length(path.total_ns) if path.total_ns else "",

@@ -4,6 +4,7 @@ Promises: the same graph gives the same picture, and a picture once shown keeps 
 only adds. A token names such a line of pictures, so that a page that updates itself stays in its own.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +18,10 @@ from eventflow.domain.topology_model import Edge, Service, Topology
 from eventflow.web.layout_ranks import ranks
 from eventflow.web.layout_routes import Route, curve, rounded
 
-HEAD, ROW = 40, 24
-SERVICE_WIDTH, SOURCE_WIDTH, PLACE_WIDTH, PLACE_HEIGHT = 184, 152, 172, 50
+HEAD, ROW, LETTER = 40, 24, 6.6
+SERVICE_WIDTHS, PLACE_WIDTHS, PLACE_HEIGHT = (148, 190), (112, 190), 50
 RAMP_GAP, RAMP_HEIGHT, RAMP_INDENT = 16, 36, 34
-NODE_GAP, LAYER_GAP, MARGIN = 22, 74, 42
+NODE_GAP, LAYER_GAP, MARGIN = 26, 64, 60
 KEPT = 16
 OPTIONS = {
     "routing": {"style": "orthogonal", "port_sides": "facing_only"},
@@ -113,12 +114,21 @@ def height(service: Service) -> int:
     return HEAD + ROW * len(service.groups)
 
 
+def _width(most: int, least: int, room: float) -> int:
+    """Even numbers, so that halves stay whole."""
+    return min(most, max(least, math.ceil(room / 2) * 2))
+
+
 def _sizes(topology: Topology) -> dict[str, tuple[int, int]]:
-    sizes = {
-        service.id: (SERVICE_WIDTH if service.groups else SOURCE_WIDTH, height(service))
-        for service in topology.services
-    }
-    sizes |= {place.id: (PLACE_WIDTH, PLACE_HEIGHT) for place in topology.places}
+    """As wide as the names need, within limits."""
+    sizes = {}
+    for service in topology.services:
+        least, most = SERVICE_WIDTHS
+        room = max([len(service.name) * 7.7 + 36, *(len(row.name) * LETTER + 74 for row in service.groups)])
+        sizes[service.id] = (_width(most, least, room), height(service))
+    for place in topology.places:
+        least, most = PLACE_WIDTHS
+        sizes[place.id] = (_width(most, least, len(place.name) * 7.2 + 38), PLACE_HEIGHT)
     return sizes
 
 
@@ -204,6 +214,13 @@ def _request(
         else:
             fields["rank"] = {"fixed": rank.get(node, 0)}
         graph.node(node, width=float(w), height=float(h), **fields)
+    if boxes:
+        # The room for off-ramps is kept free whether or not there is one yet: a first letter moves nothing.
+        for service in topology.services:
+            if service.groups:
+                room = _ramp_box(boxes[service.id])
+                at = {"x": room.x + room.w / 2, "y": room.y + room.h / 2}
+                graph.node(f"ramp {service.id}", width=room.w, height=room.h, position=at)
     rows = {row.id: index for service in topology.services for index, row in enumerate(service.groups)}
     for edge in _lines_of(topology):
         start, end = sizes[edge.source][1], sizes[edge.target][1]
@@ -228,6 +245,10 @@ def _fresh(topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> dict[str
     return boxes
 
 
+def _ramp_box(box: Box) -> Box:
+    return Box(box.x + RAMP_INDENT, box.bottom + RAMP_GAP, box.w - RAMP_INDENT, RAMP_HEIGHT)
+
+
 def _draw(line: Line, topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> Drawing:
     """Routes around the boxes, the off-ramps, and what all of it covers."""
     boxes = {node: line.boxes[node] for node in sizes}
@@ -245,7 +266,7 @@ def _draw(line: Line, topology: Topology, sizes: Mapping[str, tuple[int, int]]) 
         if service.ramp is None:
             continue
         box = boxes[service.id]
-        ramp = Box(box.x + RAMP_INDENT, box.bottom + RAMP_GAP, box.w - RAMP_INDENT, RAMP_HEIGHT)
+        ramp = _ramp_box(box)
         boxes[service.ramp.id] = ramp
         x, y = box.x + 17, ramp.middle
         path = f"M{x:g} {box.bottom:g}V{y - 12:g}Q{x:g} {y:g} {x + 12:g} {y:g}H{ramp.x - 6:g}"

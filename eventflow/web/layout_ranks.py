@@ -12,14 +12,14 @@ Graph = dict[str, dict[str, float]]
 
 def ranks(topology: Topology) -> dict[str, int]:
     """Node → column. Services begin in even columns, destinations in odd ones."""
-    after: Graph = {service.id: {} for service in topology.services} | {place.id: {} for place in topology.places}
+    nodes = [service.id for service in topology.services] + [place.id for place in topology.places]
+    after: Graph = {node: {} for node in nodes}
     for edge in topology.edges:
         if edge.kind != "dead-letter":
-            # The log of the count: an order of magnitude speaks, a busy minute does not turn the graph around.
-            after[edge.source][edge.target] = float(max(1, edge.count).bit_length())
-    order = {node: index for index, node in enumerate(_sequence(after))}
-    forward = {node: [to for to in sorted(after[node]) if order[to] > order[node]] for node in after}
+            after[edge.source][edge.target] = float(max(1, edge.count))
     places = {place.id for place in topology.places}
+    order = {node: index for index, node in enumerate(_sequence(after, places))}
+    forward = {node: [to for to in sorted(after[node]) if order[to] > order[node]] for node in after}
     column: dict[str, int] = {}
     for node in sorted(after, key=order.__getitem__):
         column.setdefault(node, 1 if node in places else 0)
@@ -33,8 +33,12 @@ def ranks(topology: Topology) -> dict[str, int]:
     return column
 
 
-def _sequence(after: Graph) -> list[str]:
-    """An order with little weight against it (Eades, Lin, Smyth): sinks last, sources first, else the most outgoing."""
+def _sequence(after: Graph, places: set[str]) -> list[str]:
+    """An order with little against it (after Eades, Lin, Smyth): sinks last, sources first.
+
+    In a circle the service begins that gives most for what it takes: what comes back to it is a trickle, such as the
+    cancellations that reach the shop's checkout.
+    """
     before: Graph = {node: {} for node in after}
     for node, targets in after.items():
         for to, weight in targets.items():
@@ -52,7 +56,8 @@ def _sequence(after: Graph) -> list[str]:
             first += sources
             left.difference_update(sources)
         else:
-            node = max(sorted(left), key=lambda one: _weight(after[one], left) - _weight(before[one], left))
+            begin = sorted(left - places) or sorted(left)
+            node = min(begin, key=lambda one: _weight(before[one], left) / (1 + _weight(after[one], left)))
             first.append(node)
             left.discard(node)
     return first + last

@@ -1,6 +1,6 @@
 """Celery's worker and beat as threads of this process, over its in-memory broker: the default without Redis.
 
-The same tasks, the same schedule. They touch no signal handler and write no schedule file; `stop()` waits for what runs.
+The same tasks, the same schedule. They touch no signal handler and write no file; `stop()` waits for what runs.
 """
 
 import logging
@@ -15,10 +15,10 @@ from eventflow.celery import app
 log = logging.getLogger(__name__)
 
 
-class _Beat(Service):  # type: ignore[misc]  # celery ships no types
+class _Beat(Service):
     """Beat with its schedule in memory: every entry is an interval, so nothing needs to survive a restart."""
 
-    @cached_property  # type: ignore[untyped-decorator]  # kombu ships no types
+    @cached_property
     def scheduler(self) -> Scheduler:
         return Scheduler(app=self.app, max_interval=self.max_interval, lazy=False)
 
@@ -39,7 +39,7 @@ class EmbeddedCelery:
             logfile=None,
             quiet=True,
         )
-        self._beat = _Beat(app=app, max_interval=0.5)
+        self._beat = _Beat(app=app, max_interval=0.5)  # type: ignore[arg-type]  # any number of seconds
         self._threads = [
             threading.Thread(target=self._worker.start, name="celery-worker", daemon=True),
             threading.Thread(target=lambda: self._beat.start(embedded_process=False), name="celery-beat", daemon=True),

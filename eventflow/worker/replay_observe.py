@@ -5,12 +5,11 @@ Evidence only; it sends nothing. Returns are seen when the letter is recorded (s
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from importlib import import_module
-from importlib.util import find_spec
 
 from eventflow.domain import replay as ledger
 from eventflow.domain.observations import Span, SpanKind, SpanStatus
 from eventflow.live import news
+from eventflow.store import spans as engine
 from eventflow.store.models import ReplayItem
 from eventflow.store.queries import replays as reads
 from eventflow.store.record import replay as ledger_rows
@@ -21,29 +20,25 @@ UNSEEN_SECONDS = 15 * 60.0
 ConsumersOf = Callable[[str, str], Sequence[Span]]
 
 
-def consumers_of(trace_id: str, span_id: str) -> Sequence[Span]:
-    """Spans that are children of, or link to, this span."""
-    if not find_spec("eventflow.store.spans"):
-        return ()
-    found: Sequence[Span] = import_module("eventflow.store.spans").consumers_of(trace_id, span_id)
-    return found
-
-
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def observe(look: ConsumersOf = consumers_of, clock: Callable[[], datetime] = utc_now) -> int:
+def observe(look: ConsumersOf = engine.consumers_of, clock: Callable[[], datetime] = utc_now) -> int:
     """Judge every item that is on its way. Returns how many moved."""
     moved = 0
     topics: set[str] = set()
     now = clock()
-    for item in reads.observable(now):
-        for evidence in evidence_of(item, look(item.trace_id, item.span_id), now):
-            if found := ledger_rows.observe(item.pk, evidence, now):
-                moved += 1
-                topics |= found
-    news.publish(topics)
+    after = 0
+    while page := reads.observable(now, after):
+        after = page[-1].pk
+        for item in page:
+            for evidence in evidence_of(item, look(item.trace_id, item.span_id), now):
+                if found := ledger_rows.observe(item.pk, evidence, now):
+                    moved += 1
+                    topics |= found
+        news.publish(topics)
+        topics = set()
     return moved
 
 

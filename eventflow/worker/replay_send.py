@@ -15,10 +15,11 @@ from eventflow.domain import replay as ledger
 from eventflow.domain.replay_headers import outgoing
 from eventflow.domain.replay_pace import pace
 from eventflow.live import news
+from eventflow.store import spans
 from eventflow.store.models import Replay, ReplayItem
 from eventflow.store.queries import replays as reads
 from eventflow.store.record import replay as ledger_rows
-from eventflow.worker import sources, span_log
+from eventflow.worker import sources
 from eventflow.worker.replay_span import Sending, new_context, replay_span, traceparent
 
 SEND_TIMEOUT_SECONDS = 10.0
@@ -150,7 +151,11 @@ def _log_span(item: ReplayItem, started: datetime, ended: datetime, error: str, 
         actor=actor,
         replay=str(item.replay_id),
     )
-    span_log.append([replay_span(sending, ended)])
+    try:
+        spans.append([replay_span(sending, ended)])
+    except spans.StoreBusy:
+        # The ledger holds what happened; only the picture of the flow lacks a span.
+        log.warning("the span of a replay could not be kept: the store is busy")
 
 
 class Lines:

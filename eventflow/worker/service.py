@@ -66,10 +66,15 @@ class Recorder:
         connection.close_if_unusable_or_obsolete()
         news.publish(record.observations(batch, timezone.now()))
 
+    @staticmethod
+    def _release() -> None:
+        # Looked up here: `connection` is another one in each thread.
+        connection.close()
+
     def close(self) -> None:
         """Write what was accepted and give the connections back."""
         self._commit.close()
-        self._thread.submit(connection.close).result()
+        self._thread.submit(self._release).result()
         self._thread.shutdown()
 
 
@@ -99,7 +104,7 @@ class Service:
             if "tasks" in self.roles and not settings.REDIS_URL:
                 celery = EmbeddedCelery()
                 celery.start()
-                stack.push_async_callback(loop.run_in_executor, None, celery.stop)
+                stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
             self._on_ready()
@@ -133,7 +138,7 @@ class Service:
             await asyncio.wait([task], timeout=5)
 
         stack.push_async_callback(end)
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  # uvicorn offers a flag, no event
             await asyncio.sleep(0.01)
         return task
 
@@ -166,7 +171,13 @@ class Service:
             )
         if "collect" in self.roles:
             found.extend(
-                collect.collector(source.name, source.url) for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
+                collect.collector(
+                    source.name,
+                    source.url,
+                    seconds=settings.EVENTFLOW_POLL_SECONDS,
+                    correlation_keys=settings.EVENTFLOW_CORRELATION_KEYS,
+                )
+                for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )
 
         async def on_status(status: SourceStatus) -> None:

@@ -461,3 +461,11 @@ def test_any_spans_give_a_flow_that_neither_order_nor_repetition_changes(spans: 
     assert flow(mixed, [letter(trace_id=trace("a"), span_id=ident("s1"))]) == expected
     assert accounted(expected) == set(expected.spans)
     assert all(d.wait_ns is None or d.wait_ns >= 0 for d in expected.deliveries())
+
+
+def test_a_flow_that_many_groups_have_not_had_says_how_many():
+    found = flow(
+        [publish("placed", 0, 1, service="web", to="orders.placed")],
+        consumers={"orders.placed": {"audit", "payment"}},
+    )
+    assert found.status_place == "2 groups"

@@ -70,7 +70,9 @@ def test_what_does_not_fit_names_the_fault(client: Client) -> None:
     assert orjson.loads(response.content)["errors"][0]["pointer"].endswith("limit")
 
 
-@pytest.mark.parametrize("path", ["lag/nobody", "dead-letters/99", "flows/none", "replays/8b0fb0c4-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize(
+    "path", ["lag/nobody", "dead-letters/99", "flows/none", "replays/8b0fb0c4-0000-4000-8000-000000000000"]
+)
 def test_what_is_not_there_is_a_404_problem(path: str, client: Client) -> None:
     response = client.get(f"/api/v1/{path}", headers=bearer(roles.VIEWER))
     assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")

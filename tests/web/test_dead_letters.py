@@ -147,7 +147,9 @@ def test_the_dialog_says_what_it_leaves_out_and_why(operator: Client) -> None:
     assert "the stream has dropped it" in html
 
 
-def test_one_click_queues_a_replay_with_who_when_and_why(operator: Client, django_capture_on_commit_callbacks: Any) -> None:
+def test_one_click_queues_a_replay_with_who_when_and_why(
+    operator: Client, django_capture_on_commit_callbacks: Any
+) -> None:
     letter = make.letter()
     answer = operator.post(
         reverse("replays:create"), {"letters": str(letter.pk), "reason": "PAY-3121 is fixed"}, headers=HTMX
@@ -183,7 +185,9 @@ def test_over_a_hundred_asks_for_the_number(operator: Client) -> None:
 
 def test_archiving_keeps_the_reason_and_the_name(operator: Client) -> None:
     letter = make.letter()
-    answer = operator.post(reverse("dead_letters:archive"), {"letters": str(letter.pk), "reason": "test order"}, headers=HTMX)
+    answer = operator.post(
+        reverse("dead_letters:archive"), {"letters": str(letter.pk), "reason": "test order"}, headers=HTMX
+    )
     assert answer.status_code == 204
     letter.refresh_from_db()
     assert (letter.status, letter.status_reason) == ("archived", "test order")
@@ -193,10 +197,14 @@ def test_archiving_keeps_the_reason_and_the_name(operator: Client) -> None:
     assert letter.status == "open"
 
 
-@pytest.mark.parametrize("word", ["01JD3W8Q5Z7N4K2M9R6T0X", "GiftCard", "evt-", "payment-service", "x-original-subject"])
+@pytest.mark.parametrize(
+    "word", ["01JD3W8Q5Z7N4K2M9R6T0X", "GiftCard", "evt-", "payment-service", "x-original-subject"]
+)
 def test_the_search_finds_ids_errors_and_headers(viewer: Client, word: str) -> None:
     make.letter()
-    make.letter(correlation_id="other", message_id="m1", error_type="A", error_message="b", service="c", stack="", headers=())
+    make.letter(
+        correlation_id="other", message_id="m1", error_type="A", error_message="b", service="c", stack="", headers=()
+    )
     html = viewer.get(reverse("dead_letters:page"), {"q": word}).content.decode()
     assert "GiftCardBalanceError" in html
     assert 'title="other"' not in html
@@ -220,7 +228,9 @@ def test_more_rows_cost_no_more_queries(viewer: Client, name: str) -> None:
     for _ in range(2):
         for number in range(10):
             make.replay_of(make.letter(group=f"g{number}"))
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             viewer.get(reverse(name))
         costs.append(len(queries))
     assert costs[1] == costs[0]

@@ -173,7 +173,8 @@ async def test_a_status_that_cannot_be_stored_ends_nothing(caplog: pytest.LogCap
 
 async def test_a_url_nobody_can_use_is_a_stopped_source_and_not_the_end_of_the_others() -> None:
     world = World()
-    unknown, unreadable = collector("ibm", "mq://user:hunter2@host"), collector("shop", "nats://user:hunter2@:x")
+    unknown = collector("ibm", "mq://user:hunter2@host", seconds=1)
+    unreadable = collector("shop", "nats://user:hunter2@:x", seconds=1)
     await world.supervise(unknown, unreadable, Scripted("one", world, down))
     assert "no collector for mq://" in str(world.told)
     assert world.states("shop") == ["connecting", "stopped"]

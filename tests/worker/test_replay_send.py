@@ -83,6 +83,16 @@ def test_an_unclear_failure_is_unknown_and_never_tried_again(clock: Clock) -> No
     assert broker.taken == []
 
 
+def test_a_broker_that_went_away_before_anything_was_sent_gets_the_letter_later(clock: Clock) -> None:
+    replay = make.replay_of(make.letter())
+    broker = MemoryReplayer(CollectorError("connection refused; nothing was sent", reached=False))
+    replay_send.send_queued(lambda source: broker, clock)
+    item = replay.items.get()
+    assert (item.state, item.note) == ("queued", "connection refused; nothing was sent")
+    replay_send.send_queued(lambda source: broker, clock)
+    assert [message.token for message in broker.taken] == [item.token]
+
+
 def test_a_broker_that_cannot_be_reached_keeps_the_letter_queued(clock: Clock) -> None:
     replay = make.replay_of(make.letter())
 

@@ -80,6 +80,11 @@ def of_flows(flows: Mapping[str, Asked]) -> dict[str, Evidence]:
     return dict(found)
 
 
+def letters_without_flow() -> bool:
+    """Whether any letter names no correlation id: only those are looked for by their message id."""
+    return DeadLetter.objects.filter(correlation_id="").exclude(message_id="").exists()
+
+
 def consumers() -> "Consumers":
     """Who reads what, as the spans of all time show it."""
     rows = Edge.objects.filter(kind="consume").exclude(destination="")

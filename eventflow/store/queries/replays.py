@@ -150,12 +150,14 @@ def queued(pk: UUID, limit: int) -> list[ReplayItem]:
     return list(found[:limit])
 
 
-def observable(now: datetime, limit: int = 1000) -> list[ReplayItem]:
+def observable(now: datetime, after: int = 0, limit: int = 200) -> list[ReplayItem]:
     """Items that evidence may still say something of: on their way, or unknown for less than an hour. One query."""
     watched = Q(state__in=("sending", "sent", "consumed")) | Q(
         state="unknown", finished_at__gt=now - timedelta(hours=1)
     )
-    found = ReplayItem.objects.filter(watched).exclude(trace_id="").select_related("letter").order_by("pk")
+    found = (
+        ReplayItem.objects.filter(watched, pk__gt=after).exclude(trace_id="").select_related("letter").order_by("pk")
+    )
     return list(found.defer("letter__payload", "letter__headers", "letter__stack")[:limit])
 
 

@@ -1,4 +1,4 @@
-"""Reads of the configured sources: how each collector fares and what it costs its broker. `all_sources` is one query."""
+"""Reads of the sources: how each collector fares and what it costs its broker. `all_sources` is one query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What people change about alerts: rules, channels, silences, acknowledgements; and the rules a new Eventflow begins with."""
+"""What people change about alerts: rules, channels, silences, acknowledgements; and the rules of a new Eventflow."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,13 @@ DEFAULTS = (
         "for_seconds": 0.0,
         "recover_seconds": 0.0,
     },
-    {"name": "Source out of sight", "kind": "blind", "severity": "warning", "for_seconds": 30.0, "recover_seconds": 0.0},
+    {
+        "name": "Source out of sight",
+        "kind": "blind",
+        "severity": "warning",
+        "for_seconds": 30.0,
+        "recover_seconds": 0.0,
+    },
 )
 DEMO = {
     "name": "Email late (demo)",

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from importlib import import_module
-from importlib.util import find_spec
+
+from eventflow.store import spans
 
 
 def refresh(keys: Iterable[str], now: datetime) -> None:
-    """Have the summaries of these flows made anew."""
-    wanted = sorted({key for key in keys if key})
-    if wanted and find_spec("eventflow.store.spans"):
-        import_module("eventflow.store.spans").refresh_flows(wanted, now)
+    """Have the lines of these flows made anew."""
+    spans.refresh_flows({key for key in keys if key}, now)

@@ -59,6 +59,7 @@ class _Step:
     request_ids: list[int]
     rejected: list[Rejected]
     new: Traces
+    rows: list[tuple[object, ...]]
     proofs: dict[Context, HopEvidence]
     members: Membership
     delta: edges.Delta
@@ -147,7 +148,7 @@ def _prepare(ids: list[int], arrived: Collection[Span], rejected: list[Rejected]
     loaded = {trace: {**old.get(trace, {}), **new.get(trace, {})} for trace in sent if trace not in huge}
     grown = {trace: size + len(new.get(trace, ())) for trace, size in sizes.items() if trace in huge}
     lines = summaries.prepare(traces_of, loaded, grown, _consumers(delta), now)
-    return _Step(ids, rejected, new, proofs, members, delta, lines, frozenset(keys))
+    return _Step(ids, rejected, new, _span_rows(new, proofs), proofs, members, delta, lines, frozenset(keys))
 
 
 def _backlinked(new: Traces, proofs: Mapping[Context, HopEvidence]) -> set[str]:
@@ -222,7 +223,7 @@ def _write(step: _Step) -> None:
     insert(
         StoredSpan,
         ("trace_id", "span_id", "start_ns", "end_ns", "side", "correlation_id", "body"),
-        _span_rows(step),
+        step.rows,
         unique=("trace_id", "span_id"),
     )
     spans = [span for spans in step.new.values() for span in spans.values()]
@@ -243,11 +244,11 @@ def _write(step: _Step) -> None:
     Inbox.objects.filter(pk__in=step.request_ids).delete()
 
 
-def _span_rows(step: _Step) -> list[tuple[object, ...]]:
+def _span_rows(new: Traces, proofs: Mapping[Context, HopEvidence]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for trace in sorted(step.new):
-        for context, span in step.new[trace].items():
-            proof = step.proofs.get(context)
+    for trace in sorted(new):
+        for context, span in new[trace].items():
+            proof = proofs.get(context)
             side = _SIDES[proof.side] if proof else ""
             times = fit_ns(span.start_ns), fit_ns(span.end_ns)
             rows.append((trace, span.span_id, *times, side, own_key(span), codec.encode(span)))

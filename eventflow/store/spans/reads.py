@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_summary import FlowStatus
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
@@ -71,7 +72,7 @@ def refresh_flows(keys: Iterable[str], now: datetime) -> None:
 
 def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
     """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
-    patience = int(now.timestamp() - RECHECK_SECONDS) * 1_000_000_000
+    patience = nanoseconds(now) - RECHECK_SECONDS * 1_000_000_000
     rows = FlowRow.objects.filter(status=FlowStatus.RUNNING.value, updated_ns__lt=patience)
     keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
     refresh_flows(keys, now)

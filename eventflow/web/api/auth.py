@@ -1,4 +1,4 @@
-"""Who calls: a bearer token, or a logged-in browser's session (then with CSRF for writes). The same roles as the pages."""
+"""Who calls: a bearer token, or a browser's session (with CSRF for writes). The same roles as the pages."""
 
 from typing import Any
 

@@ -44,7 +44,10 @@ class LetterPage(Schema):
 
 
 class Letter(LetterRow):
-    """A dead letter, whole. `payload` is text or, with `payload_encoding` base64, bytes; `evidence` tells each field's origin."""
+    """A dead letter, whole.
+
+    `payload` is text, or bytes where `payload_encoding` says base64; `evidence` tells what gave each field.
+    """
 
     group: str
     headers: list[tuple[str, str]]

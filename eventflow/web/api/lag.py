@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest
 from django.utils import timezone
-from ninja import Field, Query, Router, Schema
+from ninja import Field, P, Query, QueryEx, Router, Schema
 
 from eventflow.store.queries import lag as queries
 from eventflow.web.api.paging import page
@@ -77,7 +77,7 @@ def list_lag(request: HttpRequest, filters: Query[LagFilters]) -> dict[str, Any]
 
 
 @router.get("/lag/{path:group}", response=LagGroup, summary="One consumer group with its history")
-def one_group(request: HttpRequest, group: str, minutes: int = Query(60, ge=1, le=40_320)) -> dict[str, Any]:
+def one_group(request: HttpRequest, group: str, minutes: QueryEx[int, P(ge=1, le=40_320)] = 60) -> dict[str, Any]:
     now = timezone.now()
     rows = [row for row in queries.groups(now) if row.group == group]
     if not rows:

@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
     """Raised by an operation to end it with a problem document."""
 
     def __init__(self, status: int, detail: str, **extensions: Any) -> None:

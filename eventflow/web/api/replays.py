@@ -30,7 +30,10 @@ class Request(Schema):
 
 
 class Item(Schema):
-    """One message: `state` goes queued, sending, sent, consumed, confirmed or failed_again; also unknown, refused, cancelled."""
+    """One message.
+
+    `state` goes queued, sending, sent, consumed, confirmed or failed_again; it may end unknown, refused or cancelled.
+    """
 
     dead_letter: int = Field(alias="letter_id")
     state: str

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 
-from eventflow.web.api import dead_letters, flows, health, lag, problems, replays
+from eventflow.web.api import alerts, dead_letters, flows, health, lag, problems, replays, topology
 from eventflow.web.api.auth import AUTH
 
 api = NinjaAPI(
@@ -19,7 +19,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 problems.install(api)
-for module in (health, flows, lag, dead_letters, replays):
+for module in (health, topology, flows, lag, dead_letters, alerts, replays):
     api.add_router("", module.router)
 
 

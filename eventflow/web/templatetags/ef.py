@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from eventflow.accounts import roles
 from eventflow.domain import redaction
+from eventflow.store.queries import alerts
 from eventflow.web import formats
 
 register = template.Library()
@@ -90,6 +91,7 @@ def status(cls: str, text: str, mark: str = "") -> SafeString:
 def ident(value: str, copy: bool = True, tail: int = 6) -> SafeString:
     """An identifier that shrinks in the middle, keeps its tail, and can be copied."""
     value = str(value)
+    tail = tail if len(value) > tail + 3 else len(value)
     code = format_html(
         '<code class="id" title="{}"><span class="h">{}</span><span class="t">{}</span></code>',
         value,
@@ -163,6 +165,38 @@ def spark(
         height,
         height,
         mark_safe(body),  # noqa: S308  # numbers formatted above, nothing from outside
+    )
+
+
+@register.simple_tag
+def bell() -> tuple[list[alerts.IncidentView], list[alerts.IncidentView]]:
+    """What fires and what ended just now: `{% bell as alarm %}`. One query."""
+    return alerts.bell(timezone.now())
+
+
+@register.filter
+def half(value: float) -> float:
+    """For drawing something around its middle."""
+    return value / 2
+
+
+@register.filter
+def known_from(evidence: str) -> str:
+    """What an edge of the topology is known from, in words."""
+    return {"seen": "spans", "configured": "broker only", "both": "spans and broker"}.get(evidence, evidence)
+
+
+@register.simple_tag
+def broker_mark(system: str, x: int, y: int) -> SafeString:
+    """The broker's letter badge inside a drawing."""
+    name = NAMES.get(system, system or "?")
+    return format_html(
+        '<rect class="bkb" x="{}" y="{}" width="16" height="16" rx="3"/><text class="bkt" x="{}" y="{}">{}</text>',
+        x,
+        y,
+        x + 8,
+        y + 11.5,
+        LETTERS.get(system, name[:1].upper()),
     )
 
 

@@ -1,7 +1,6 @@
 """Dead letters: groups by cause, the letters of one group, one letter whole; archive, and the way into a replay."""
 
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlencode
 
 from django.db import transaction
@@ -13,12 +12,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from eventflow.accounts import audit, roles
 from eventflow.accounts.access import role_required
-from eventflow.domain import redaction, stack
+from eventflow.domain import redaction
 from eventflow.live import news
-from eventflow.store.models import DeadLetter
 from eventflow.store.queries import dead_letters as letters
 from eventflow.store.record import dead_letter as record
-from eventflow.web import payload, replay_dialog
+from eventflow.web import letter_detail, replay_dialog
 
 app_name = "dead_letters"
 MAX_AT_ONCE = replay_dialog.MAX_AT_ONCE
@@ -49,38 +47,6 @@ def address(request: HttpRequest, **changes: object) -> str:
         if value not in (None, ""):
             kept[name] = str(value)
     return f"{reverse('dead_letters:page')}?{urlencode(kept)}"
-
-
-def described(letter: DeadLetter) -> dict[str, Any]:
-    """Everything that the detail panel shows, secrets hidden."""
-    frames = stack.frames(letter.stack)
-    trace: list[dict[str, Any]] = []
-    folded = 0
-    first = True
-    for frame in frames:
-        if frame.own:
-            if folded:
-                trace.append({"cls": "fr", "text": f"… {folded} library frame{'s' if folded > 1 else ''}"})
-                folded = 0
-            trace.append({"cls": "at" if first else "own", "text": redaction.text(frame.text)})
-            first = False
-        else:
-            folded += 1
-    if folded:
-        trace.append({"cls": "fr", "text": f"… {folded} library frame{'s' if folded > 1 else ''}"})
-    lineage = letters.lineage(letter)
-    return {
-        "letter": letter,
-        "replayed": letter.replay_count + sum(1 for item in lineage.items if item.sent_at),
-        "attempts": [],
-        "flow_key": record.flow_key(letter),
-        "error_message": redaction.text(letter.error_message),
-        "trace": trace if not first else [],
-        "stack": redaction.text(letter.stack),
-        "headers": redaction.headers([(str(name), str(value)) for name, value in letter.headers]),
-        "body": payload.shown(letter.payload),
-        "lineage": lineage,
-    }
 
 
 @require_GET
@@ -115,7 +81,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "stepped_in": stepped_in,
         "opened": opened,
         "chosen": chosen.pk if chosen else None,
-        "detail": described(chosen) if chosen else None,
+        "detail": letter_detail.described(chosen, now) if chosen else None,
         "all_query": urlencode(
             {
                 **{name: request.GET[name] for name in KEPT if name != "letter" and request.GET.get(name)},
@@ -142,7 +108,11 @@ def letter(request: HttpRequest, pk: int) -> HttpResponse:
     found = letters.letter(pk)
     if found is None:
         raise Http404
-    context = {"detail": described(found), "chosen": pk, "operator": roles.may(request.user, roles.OPERATOR)}
+    context = {
+        "detail": letter_detail.described(found, timezone.now()),
+        "chosen": pk,
+        "operator": roles.may(request.user, roles.OPERATOR),
+    }
     return render(request, "dead_letters/letter.html", context)
 
 

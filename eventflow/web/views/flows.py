@@ -4,10 +4,11 @@ Both only read. Their live regions ask for their own address again, so that filt
 """
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 
@@ -42,11 +43,14 @@ def index(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     wanted = flow_list.asked(request.GET)
     query = wanted.query(now)
-    found = stored.page(query, wanted.cursor or None, PAGE, now)
-    return render(request, "flows/list.html", list_context(wanted, found, stored.facets(query), now))
+    try:
+        found = stored.page(query, wanted.cursor or None, PAGE, now)
+    except ValueError:
+        return redirect(f"{request.path}{wanted.url()}")
+    return render(request, "flows/list.html", list_context(wanted, found, stored.facets(query, now), now))
 
 
-def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, now: Any) -> dict[str, Any]:
+def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, now: datetime) -> dict[str, Any]:
     """What the list's template shows."""
     suggestions = [
         *(("service", name) for name, _ in facets.services),
@@ -94,7 +98,7 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def page_context(
-    flow: Flow, now: Any, *, tab: str = "", event: str = "", by_service: bool = False, may_replay: bool = False
+    flow: Flow, now: datetime, *, tab: str = "", event: str = "", by_service: bool = False, may_replay: bool = False
 ) -> dict[str, Any]:
     """What a flow's template shows. Asks the store for one letter at most."""
     now_ns = nanoseconds(now)
@@ -174,10 +178,16 @@ def _events(drawn: Any, line: Timeline) -> list[dict[str, Any]]:
                 "waited": length(delivery.wait_ns) if delivery and attempt and row.number <= 1 else "–",
                 "took": length(attempt.ended_ns - attempt.started_ns) if attempt else "–",
                 "failed": failed,
-                "outcome": error or ("failed" if failed else "ok"),
+                "outcome": error or _outcome(row.kind, failed),
             }
         )
     return found
+
+
+def _outcome(kind: RowKind, failed: bool) -> str:
+    if kind in (RowKind.DEAD, RowKind.LETTER):
+        return "waiting in dead letters" if failed else "replayed since"
+    return "failed" if failed else "ok"
 
 
 _WORKED = (RowKind.DELIVERY, RowKind.ATTEMPT)

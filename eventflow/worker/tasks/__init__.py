@@ -1,6 +1,6 @@
 """The background jobs, one module per noun, and how often each looks."""
 
 from eventflow.celery import app
-from eventflow.worker.tasks import replay
+from eventflow.worker.tasks import alerts, notify, replay, retention
 
-app.conf.beat_schedule = {**replay.SCHEDULE}
+app.conf.beat_schedule = {**alerts.SCHEDULE, **notify.SCHEDULE, **replay.SCHEDULE, **retention.SCHEDULE}

@@ -1,4 +1,4 @@
-"""Celery tasks that keep the data small: minutes out of lag samples, and the end of what is older than the retention."""
+"""Celery tasks that keep the data small: minutes out of samples, and the end of what is older than the retention."""
 
 from datetime import timedelta
 
@@ -19,6 +19,7 @@ def compact() -> None:
     """The finished minutes of the last while; what was missed before, pruning makes up for."""
     now = timezone.now()
     lag_history.compact(now, now - OVERLAP)
+    spans.compact(now)
 
 
 @app.task(name=PRUNE)

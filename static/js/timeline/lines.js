@@ -47,7 +47,7 @@ export function arrows(box, x, wide, critical) {
   svg.setAttribute("width", String(wide));
   svg.setAttribute("height", String(box.scrollHeight));
   const lines = [];
-  for (const row of x ? /** @type {NodeListOf<HTMLElement>} */ (box.querySelectorAll("[data-parent]:not([hidden], .sub)")) : []) {
+  for (const row of x ? /** @type {NodeListOf<HTMLElement>} */ (box.querySelectorAll("[data-parent]:not([hidden], .att)")) : []) {
     const parent = document.getElementById(row.dataset.parent || "");
     const bar = row.querySelector(".b:not(.cp)");
     if (!x || !parent || parent.hidden || !bar) continue;

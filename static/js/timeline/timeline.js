@@ -199,7 +199,7 @@ class Timeline extends HTMLElement {
     const twist = row.querySelector(".twist");
     const open = twist?.getAttribute("aria-expanded") !== "true";
     twist?.setAttribute("aria-expanded", String(open));
-    for (const below of /** @type {NodeListOf<HTMLElement>} */ (this.rows.querySelectorAll(".wr.sub"))) {
+    for (const below of /** @type {NodeListOf<HTMLElement>} */ (this.rows.querySelectorAll(".wr.att"))) {
       if (below.dataset.parent === row.id) below.hidden = !open;
     }
     this.layout();
@@ -228,7 +228,7 @@ class Timeline extends HTMLElement {
     this.rows.style.setProperty("--go", `${x(0) % (step * scale)}px`);
     this.axis(step, x, wide);
     const text = this.querySelector("[data-range-text]");
-    if (text) text.textContent = `${words(Math.max(0, this.from))} to ${words(this.to)}`;
+    if (text) text.textContent = `${this.from > 0 ? words(this.from) : "0"} to ${words(Math.min(this.to, Number(this.dataset.length)))}`;
     const long = this.last - this.first;
     const win = /** @type {HTMLElement | null} */ (this.map.querySelector(".win"));
     if (win) {

@@ -115,6 +115,12 @@ def test_the_operators_own_correlation_key_comes_first() -> None:
     assert read(headers, correlation_keys=("tenant-order",)).fields["correlation_id"] == "o"
 
 
+def test_a_stack_trace_that_was_put_on_one_line_has_its_lines_again() -> None:
+    folded = 'Traceback:\\n  File "x"\\n\\tboom'
+    assert read([("x-stacktrace", folded)]).fields["stack"] == 'Traceback:\n  File "x"\n\tboom'
+    assert read([("x-stacktrace", "C:\\new\nline")]).fields["stack"] == "C:\\new\nline"
+
+
 def test_springs_letters_tell_the_cause_and_not_the_wrapper() -> None:
     found = read(
         [
@@ -201,6 +207,7 @@ def test_numbers_are_text_or_big_endian_bytes() -> None:
     assert number("base64:" + base64.b64encode(b"\x00\x00\x01\x99").decode()) == 409
     assert number("9" * 40) is None
     assert number("seventeen") is None
+    assert number("base64:\x80") is None
 
 
 def test_too_many_or_too_long_headers_are_cut_and_it_is_said() -> None:

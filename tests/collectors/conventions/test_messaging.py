@@ -127,6 +127,7 @@ RECORDED = [
         CLIENT,
         RABBIT,
     ),
+    case("a client library's own call, named like an operation", "consume", CLIENT, RABBIT),
     case("Java agent, RabbitMQ, declaring a queue", "queue.declare", CLIENT, RABBIT | {"network.peer.port": 5672}),
     case(
         "Java agent, RabbitMQ, opt-in settle",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from collectors.nats import collector
-from tests.collectors.nats.shop import connection, consumer
+from tests.collectors.nats.shop import ADVISORIES, connection, consumer
 from tests.collectors.recorder import one_cycle, run_until
 from tests.services import NatsServer
 
@@ -122,3 +122,32 @@ async def test_a_killed_server_is_an_error_at_once_and_a_restarted_one_is_seen_a
         await looking.run(lambda batch: asyncio.sleep(0))
     server.start()
     assert (await run_until(looking, one_cycle)).lag("payment").ready == 1
+
+
+async def test_more_consumers_than_fit_on_a_page_are_all_seen(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        for number in range(300):
+            await consumer(js, "ORDERS", f"group-{number}", "orders.placed", mem_storage=True)
+    found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+    assert len({item.group for item in found.seen if hasattr(item, "group")}) == 300
+
+
+async def test_a_stream_of_very_many_subjects_is_told_whole_and_the_status_says_so(nats_server: str) -> None:
+    async with connection(nats_server) as (client, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        for number in range(1001):
+            await client.publish(f"orders.{number}", b"x")
+        await js.publish("orders.last", b"x")
+    found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+    assert [item.destination for item in found.seen if hasattr(item, "dead_letters_of")] == ["ORDERS"]
+    assert "ORDERS" in found.status.message
+
+
+async def test_key_value_buckets_and_kept_advisories_are_no_destinations(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.create_key_value(bucket="settings")
+        await js.add_stream(name="ADVISORIES", subjects=ADVISORIES)
+    found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+    assert [item for item in found.seen if hasattr(item, "dead_letters_of")] == []
+    assert "hear advisories" not in found.status.rights

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from nats.js import JetStreamContext
 
+import collectors
 from collectors.base import REPLAY_HEADER
 from collectors.nats import collector, letters
 from eventflow.domain.observations import DeadLetter
@@ -58,6 +59,15 @@ async def test_a_dead_letter_is_captured_whole_with_the_evidence_for_each_field(
     assert letter.evidence["error_type"] == "header x-exception-type"
     assert ("ce-type", "orders.placed") in letter.headers
     assert found.destination("dlq.payment").dead_letter_certainty == "by-name"
+
+
+async def test_the_operators_own_header_names_the_flow(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="DLQ", subjects=["dlq.>"])
+        await js.publish("dlq.payment", b"{}", headers=LETTER_HEADERS | {"tenant-order": "T7"})
+    looking = collectors.from_url("shop", nats_server, seconds=0.1, correlation_keys=["tenant-order"])
+    (letter,) = (await run_until(looking, one_cycle)).letters
+    assert letter.correlation_id == "T7"
 
 
 async def test_a_place_whose_letters_name_their_origin_is_told_as_theirs(nats_server: str) -> None:
@@ -138,6 +148,28 @@ async def test_a_terminated_message_that_lies_in_a_dead_letter_subject_is_told_o
 
     await run_until(looking, past_the_grace, recorder=recorder)
     assert [letter.location for letter in recorder.letters] == ["dlq.payment"]
+
+
+async def test_a_letter_without_stream_and_sequence_is_joined_by_the_messages_own_id(
+    nats_server: str, no_grace: None
+) -> None:
+    event = {"ce-id": "e1", "correlation-id": "order-1"}
+    async with connection(nats_server) as (_, js):
+        await orders_with_a_consumer(js, keep_advisories=True)
+        await js.add_stream(name="SHARED", subjects=["shared.>", "dlq.>"])
+        await js.publish("orders.placed", b"refused", headers=event)
+        await js.publish("orders.placed", b"refused again, after a replay", headers=event | {REPLAY_HEADER: "token"})
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        for message in await reading.fetch(2):
+            await message.term()
+        await js.publish("dlq.payment", b"refused", headers=event | {"x-error": "no balance"})
+        await js.publish("shared.other", b"no letter")
+    found = await run_until(
+        collector("shop", nats_server, 0.1),
+        lambda seen: seen.destination("dlq.payment").dead_letters_of and seen.letters[1],
+    )
+    assert [letter.payload for letter in found.letters] == [b"refused", b"refused again, after a replay"]
+    assert [letter.location for letter in found.letters] == ["dlq.payment", "ORDERS"]
 
 
 async def test_a_letter_that_was_replayed_and_failed_again_tells_its_token(nats_server: str) -> None:

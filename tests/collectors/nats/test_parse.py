@@ -117,6 +117,12 @@ def test_a_directly_read_message_is_the_same_message() -> None:
     assert parse.direct_message("ORDERS", {"Status": "404"}, b"") is None
 
 
+def test_what_is_no_base64_is_no_payload() -> None:
+    message = parse.stored_message("S", {"seq": 1, "data": "\x80", "hdrs": "x"})
+    assert message is not None
+    assert (message.data, message.headers) == (b"", ())
+
+
 def test_gos_zero_time_is_no_time() -> None:
     assert parse.moment("0001-01-01T00:00:00Z") is None
     assert parse.moment("2026-11-25T15:00:00.123456789Z") == AT.replace(microsecond=123456)

@@ -83,6 +83,27 @@ async def test_receivers_are_all_whose_filters_take_the_subject(nats_server: str
     assert (nobody.groups, nobody.exact) == ((), False)
 
 
+async def test_without_the_right_to_ask_for_stream_names_their_list_serves(
+    nats_process: Callable[..., NatsServer],
+) -> None:
+    server = nats_process(
+        """authorization { users: [ { user: admin, password: s3cret }
+        { user: eventflow, password: s3cret, permissions: {
+        publish: ["$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.*", "orders.>"], subscribe: ["_INBOX.>"] } } ] }"""
+    )
+    async with connection(server.url_as("admin", "s3cret")) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await js.add_stream(name="DLQ", subjects=["dlq.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+    puts = replayer("shop", server.url_as("eventflow", "s3cret"))
+    assert (await puts.receivers("orders.placed", "payment")).groups == ("payment",)
+    assert await puts.send(outgoing()) == "ORDERS:1"
+    with pytest.raises(CollectorError, match=r"not allowed to publish on dlq\.payment") as refused:
+        await puts.send(Outgoing("dlq.payment", None, (), b"", "token"))
+    await puts.close()
+    assert refused.value.permanent
+
+
 async def test_an_unreachable_server_sent_nothing_and_may_be_tried_again(
     nats_process: Callable[..., NatsServer],
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from collectors.base import CollectorError
 from collectors.nats import collector
-from collectors.nats.client import Address
+from collectors.nats.address import Address
 from eventflow.domain.observations import LagSample
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
 from tests.collectors.recorder import Recorder, one_cycle, run_until

@@ -6,20 +6,24 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from collectors.base import CollectorError
 from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import Observation, Span, SpanBatch
 
 
 class Sink:
-    """Takes what a collector emits; `failure` is raised instead of keeping."""
+    """Takes what a collector emits; `failure` is raised instead of keeping spans, `blind` refuses all else."""
 
     def __init__(self) -> None:
         self.seen: list[Observation] = []
         self.failure: BaseException | None = None
+        self.blind = False
         self.gate: asyncio.Event | None = None
 
     async def __call__(self, batch: Sequence[Observation]) -> None:
         if not all(isinstance(observation, SpanBatch) for observation in batch):
+            if self.blind:
+                raise CollectorError("no table for this")
             self.seen.extend(batch)
             return
         if self.gate is not None:

@@ -34,6 +34,12 @@ async def test_a_taken_port_is_named_with_the_variable_that_changes_it(sink: Sin
     assert variable in str(caught.value)
 
 
+async def test_two_receivers_never_share_a_port(sink: Sink) -> None:
+    async with running(OtlpReceiver(None, "127.0.0.1:0"), sink) as first:
+        with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_GRPC"):
+            await asyncio.wait_for(OtlpReceiver(None, f"127.0.0.1:{first.grpc_port}").run(sink), 5)
+
+
 @pytest.mark.parametrize("address", ["localhost:http", "127.0.0.1:99999", "nowhere.invalid:4318"])
 async def test_an_address_that_is_none_is_said_to_be_so(sink: Sink, address: str) -> None:
     with pytest.raises(CollectorError, match="EVENTFLOW_OTLP_HTTP"):
@@ -80,7 +86,25 @@ async def test_a_server_that_ends_by_itself_ends_the_collector_for_a_restart(sin
         await asyncio.wait_for(task, 5)
 
 
-async def test_it_tells_its_status_and_goes_on_when_that_cannot_be_stored(sink: Sink) -> None:
+async def test_it_goes_on_when_its_status_cannot_be_stored(sink: Sink) -> None:
+    sink.blind = True
+    async with running(OtlpReceiver("127.0.0.1:0", None), sink) as receiver, httpx.AsyncClient() as client:
+        await asyncio.sleep(0.05)
+        assert (await client.get(f"http://127.0.0.1:{receiver.http_port}/")).status_code == 200
+
+
+async def test_one_receiver_can_run_again_after_it_ended(sink: Sink) -> None:
+    receiver = OtlpReceiver("127.0.0.1:0", "127.0.0.1:0")
+    for _ in range(2):
+        async with running(receiver, sink), httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{receiver.http_port}/v1/traces"
+            headers = {"content-type": "application/x-protobuf"}
+            await client.post(url, content=request().SerializeToString(), headers=headers)
+    assert len(sink.spans) == 2
+    assert receiver.instrumentation["spans"] == 2
+
+
+async def test_it_tells_its_status(sink: Sink) -> None:
     async with running(OtlpReceiver("127.0.0.1:0", None), sink):
         await asyncio.sleep(0.05)
     [status] = [seen for seen in sink.seen if isinstance(seen, SourceStatus)]

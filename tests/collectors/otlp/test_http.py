@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -168,6 +168,21 @@ async def test_what_cannot_be_stored_is_asked_for_again_and_never_500(
     assert status_of(response).code == code_pb2.UNAVAILABLE
     sink.failure = None
     assert (await post(client, BODY, PROTOBUF)).status_code == 200
+
+
+async def test_a_mistake_of_our_own_in_reading_is_no_500(sink: Sink) -> None:
+    class Broken(Sequence[str]):
+        def __getitem__(self, index: Any) -> Any:
+            raise RuntimeError("a mistake")
+
+        def __len__(self) -> int:
+            return 1
+
+    intake = Intake(sink, max_bytes=10_000)
+    intake.correlation_keys = Broken()  # type: ignore[assignment]  # whatever makes the parser fail
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(OtlpHttp(intake)), base_url="http://otlp") as client:
+        response = await post(client, BODY, PROTOBUF)
+    assert response.status_code == 400
 
 
 async def test_success_is_only_said_once_the_spans_are_durable(client: httpx.AsyncClient, sink: Sink) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py up`: runs Eventflow in this process until Ctrl-C. Prepares the data folder, prints a single-use login link."""
+"""`manage.py up`: runs Eventflow in this process until Ctrl-C; prints a login link that works once."""
 
 import asyncio
 import errno
@@ -76,8 +76,8 @@ class Command(BaseCommand):
         free = shutil.disk_usage(folder).free
         if free < MIN_FREE_BYTES:
             raise CommandError(
-                f"Only {free // 1_000_000} MB are free where {folder} lies; Eventflow needs {MIN_FREE_BYTES // 1_000_000} MB. "
-                "Free some space, or choose another folder with EVENTFLOW_DATA."
+                f"Only {free // 1_000_000} MB are free where {folder} lies; Eventflow needs "
+                f"{MIN_FREE_BYTES // 1_000_000} MB. Free some space, or choose another folder with EVENTFLOW_DATA."
             )
         return lock
 
@@ -103,7 +103,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Log in once with  {settings.EVENTFLOW_URL}{link}")
         if "ingest" in roles:
             self.stdout.write(
-                f"OpenTelemetry goes to  http://{settings.EVENTFLOW_OTLP_HTTP}  (HTTP)  or  {settings.EVENTFLOW_OTLP_GRPC}  (gRPC)"
+                f"OpenTelemetry goes to  http://{settings.EVENTFLOW_OTLP_HTTP}  (HTTP)"
+                f"  or  {settings.EVENTFLOW_OTLP_GRPC}  (gRPC)"
             )
         self.stdout.write("Ctrl-C stops it.\n")
         self.stdout.flush()

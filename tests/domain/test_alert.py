@@ -1,0 +1,112 @@
+"""How incidents live."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventflow.domain import alert
+from eventflow.domain.alert import Event, Incident, Kind, Measurement, Reading, Rule, State
+
+START = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
+RULE = Rule(1, "Late", Kind.LAG, "email", "warning", seconds=15, for_seconds=5, recover_ratio=0.8, recover_seconds=60)
+
+
+def email(seconds: float | None, messages: int | None = 10, known: bool = True) -> Measurement:
+    return Measurement("shop/emails/email", "email", ("email",), known=known, seconds=seconds, messages=messages)
+
+
+def run(
+    values: list[float | None], every: float = 2.0, rule: Rule = RULE
+) -> tuple[Incident | None, list[tuple[float, Event]]]:
+    """Feed one value each `every` seconds (None: not known); the last state, and what was told with its second."""
+    state: Incident | None = None
+    told = []
+    for index, value in enumerate(values):
+        reading = alert.read(rule, email(value, known=value is not None))
+        state, event = alert.step(rule, reading, value, state, START + timedelta(seconds=index * every))
+        if event:
+            told.append((index * every, event))
+    return state, told
+
+
+def test_it_fires_after_its_time_and_resolves_after_its_recovery() -> None:
+    state, told = run([20.0] * 10 + [1.0] * 31)
+    assert told == [(6, Event.FIRING), (80, Event.RESOLVED)]
+    assert state is not None and state.state == State.RESOLVED and state.peak == 20
+
+
+def test_a_breach_shorter_than_its_time_is_no_incident() -> None:
+    assert run([20.0, 20.0, 1.0, 1.0]) == (None, [])
+
+
+def test_lag_that_crosses_the_limit_each_30_seconds_for_an_hour_is_one_incident() -> None:
+    values: list[float | None] = [(30.0 if (second // 30) % 2 == 0 else 2.0) for second in range(0, 3600, 2)]
+    _, told = run([*values, *[1.0] * 40])
+    assert [event for _, event in told] == [Event.FIRING, Event.RESOLVED]
+    assert told[1][0] > 3600
+
+
+def test_between_the_limits_it_neither_fires_nor_recovers() -> None:
+    assert run([14.0] * 50) == (None, [])
+    state, told = run([20.0] * 5 + [14.0] * 100)
+    assert state is not None and state.state == State.FIRING and len(told) == 1
+
+
+def test_what_is_not_known_neither_fires_nor_resolves() -> None:
+    state, told = run([20.0] * 5 + [None] * 200)
+    assert state is not None and state.state == State.FIRING and len(told) == 1
+    state, told = run([20.0] + [None] * 200)
+    assert state is not None and state.state == State.PENDING and told == []
+
+
+def test_time_out_of_sight_counts_neither_for_firing_nor_for_recovery() -> None:
+    _, told = run([20.0] + [None] * 100 + [20.0] * 2)
+    assert told == []
+    _, told = run([20.0] * 5 + [1.0] + [None] * 100 + [1.0] * 2)
+    assert [event for _, event in told] == [Event.FIRING]
+
+
+def test_a_restart_goes_on_with_the_same_incident_and_resolves_it_once() -> None:
+    state, told = run([20.0] * 5)
+    for second in range(10, 200, 2):
+        state, event = alert.step(RULE, Reading.CLEAR, 1.0, state, START + timedelta(seconds=second))
+        told += [(second, event)] if event else []
+        if event == Event.RESOLVED:
+            break
+    assert [event for _, event in told] == [Event.FIRING, Event.RESOLVED]
+
+
+def test_seconds_or_messages_whichever_is_over() -> None:
+    rule = Rule(1, "Many", Kind.LAG, seconds=15, messages=100)
+    assert alert.read(rule, email(1, 500)) == Reading.BREACH
+    assert alert.read(rule, email(None, 500)) == Reading.BREACH
+    assert alert.read(rule, email(None, 5)) == Reading.UNKNOWN
+    assert alert.read(rule, email(1, 90)) == Reading.BETWEEN
+    assert alert.read(rule, email(1, 5)) == Reading.CLEAR
+
+
+def test_a_rule_reads_as_a_sentence() -> None:
+    rule = Rule(1, "x", Kind.LAG, "email", seconds=30, for_seconds=10)
+    assert alert.sentence(rule) == "Oldest waiting message of email is older than 30 s for 10 s"
+    both = Rule(1, "x", Kind.LAG, "*", seconds=300, messages=10_000, for_seconds=120)
+    assert alert.sentence(both) == (
+        "Oldest waiting message of any group is older than 5 min"
+        " or more than 10,000 messages wait for any group for 2 min"
+    )
+    assert alert.sentence(Rule(1, "x", Kind.BLIND, for_seconds=30)) == "Any source is out of sight for 30 s"
+    assert alert.sentence(Rule(1, "x", Kind.DEAD_LETTERS, messages=0, for_seconds=0)) == "A dead letter arrives"
+
+
+def test_a_pattern_is_one_or_several_globs() -> None:
+    assert alert.matches("email*, payment", ["payment"])
+    assert not alert.matches("email", ["email-confirmations"])
+
+
+@given(st.lists(st.sampled_from([20.0, 14.0, 1.0, None]), max_size=200), st.floats(0, 20), st.floats(0, 30))
+def test_firing_and_resolved_always_take_turns(values: list[float | None], wait: float, recover: float) -> None:
+    rule = Rule(1, "x", Kind.LAG, seconds=15, for_seconds=wait, recover_seconds=recover)
+    state, told = run(values, rule=rule)
+    events = [event for _, event in told]
+    assert events == [Event.FIRING, Event.RESOLVED] * (len(events) // 2) + [Event.FIRING] * (len(events) % 2)
+    assert (state is not None and state.state in (State.FIRING, State.RECOVERING)) == (len(events) % 2 == 1)

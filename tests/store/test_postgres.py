@@ -1,0 +1,35 @@
+"""The store's tests once more, on a real PostgreSQL of their own: same models, same promises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services import PostgresServer, postgres_binaries
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(bool(os.environ.get("DATABASE_URL")), reason="runs on the database of DATABASE_URL already")
+@pytest.mark.skipif(postgres_binaries() is None, reason="NO POSTGRESQL HERE: half of the store's promises are unproved")
+def test_the_store_keeps_its_promises_on_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("postgres")
+    # The server runs as another user: every folder above must let it through.
+    for above in (folder, folder.parent, folder.parent.parent):
+        above.chmod(0o755)
+    server = PostgresServer(folder / "cluster").start()
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE)],
+            env={**os.environ, "DATABASE_URL": server.url},
+            cwd=HERE.parent.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        server.stop()
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

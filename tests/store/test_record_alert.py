@@ -1,0 +1,160 @@
+"""Evaluating alert rules on what is recorded."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from eventflow.domain.alert import Event
+from eventflow.domain.observations import SourceStatus
+from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident
+from eventflow.store.record import alert, alert_settings, observations
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+def see(second: float, age: float | None, ready: int | None = 10, group: str = "email") -> alert.Outcome:
+    """A look at the group and an evaluation."""
+    at = make.after(second)
+    observations([make.lag_sample(group, at, ready=ready, age=age)], at)
+    return alert.evaluate(at)
+
+
+def test_a_late_group_is_pending_then_fires_then_resolves_as_one_incident() -> None:
+    make.alert_rule()
+    told = []
+    for second in range(0, 40, 2):
+        told += see(second, age=20 if second < 16 else 1).told
+    row = Incident.objects.get()
+    assert told == [(row.pk, Event.FIRING), (row.pk, Event.RESOLVED)]
+    assert (row.state, row.peak, row.subject) == ("resolved", 20.0, "shop/emails.requested/email")
+    assert row.rule.name == "Late" and "email" in row.title and "15 s" in row.detail
+
+
+def test_what_never_fired_leaves_no_incident() -> None:
+    make.alert_rule()
+    assert see(0, age=20).news == {"alerts"}
+    assert Incident.objects.get().state == "pending"
+    see(2, age=1)
+    assert not Incident.objects.exists()
+
+
+def test_two_evaluators_at_the_same_instant_make_one_incident() -> None:
+    make.alert_rule(for_seconds=0)
+    assert len(see(0, age=20).told) == 1
+    assert alert.evaluate(make.after(0)).told == []
+    assert Incident.objects.count() == 1
+
+
+def test_a_blind_collector_neither_fires_nor_resolves_lag_rules() -> None:
+    make.alert_rule(for_seconds=0, recover_seconds=0)
+    see(0, age=20)
+    see(2, age=None, ready=None)
+    assert alert.evaluate(make.after(500)).told == []
+    assert Incident.objects.get().state == "firing"
+
+
+def test_a_rule_switched_off_ends_what_it_had_firing() -> None:
+    rule = make.alert_rule(for_seconds=0)
+    see(0, age=20)
+    alert_settings.switch_rule(rule.pk, False)
+    assert [event for _, event in see(2, age=20).told] == [Event.RESOLVED]
+
+
+def test_a_deleted_group_ends_its_incident() -> None:
+    make.alert_rule(for_seconds=0)
+    see(0, age=20)
+    ConsumerGroup.objects.all().delete()
+    assert [event for _, event in alert.evaluate(make.after(2)).told] == [Event.RESOLVED]
+
+
+def test_a_pattern_limits_a_rule_to_its_groups() -> None:
+    make.alert_rule(for_seconds=0, pattern="pay*")
+    assert see(0, age=20).told == []
+    assert len(see(2, age=20, group="payment").told) == 1
+
+
+def test_a_blind_source_fires_its_own_rule() -> None:
+    AlertRule.objects.create(name="Blind", kind="blind", severity="warning", for_seconds=30, recover_seconds=0)
+    observations([SourceStatus("shop", "nats", "ok", make.NOW)], make.NOW)
+    observations([SourceStatus("shop", "nats", "blind", make.after(5), "refused")], make.NOW)
+    assert alert.evaluate(make.after(5)).told == []
+    assert len(alert.evaluate(make.after(36)).told) == 1
+    assert Incident.objects.get().title == "shop is out of sight"
+    observations([SourceStatus("shop", "nats", "ok", make.after(40))], make.NOW)
+    assert [event for _, event in alert.evaluate(make.after(40)).told] == [Event.RESOLVED]
+
+
+def letters_rule() -> AlertRule:
+    rule = AlertRule.objects.create(name="Letters", kind="dead_letters", messages=0, for_seconds=0, recover_seconds=0)
+    AlertRule.objects.update(created_at=make.after(-7200))
+    return rule
+
+
+def test_the_first_dead_letter_of_a_cause_fires_and_later_ones_join_it() -> None:
+    letters_rule()
+    make.letter()
+    assert len(alert.evaluate(make.NOW).told) == 1
+    make.letter()
+    assert alert.evaluate(make.after(5)).told == []
+    assert Incident.objects.get().title.startswith("2 dead letters: payments.errors.GiftCardBalanceError")
+
+
+def test_an_acknowledged_arrival_is_over_until_another_letter_comes() -> None:
+    letters_rule()
+    make.letter()
+    alert.evaluate(make.NOW)
+    alert_settings.acknowledge(Incident.objects.get().pk, "ops", make.after(1))
+    assert [event for _, event in alert.evaluate(make.after(2)).told] == [Event.RESOLVED]
+    assert alert.evaluate(make.after(4)).told == []
+    make.letter(captured_at=make.after(60), failed_at=make.after(59))
+    assert [event for _, event in alert.evaluate(make.after(61)).told] == [Event.FIRING]
+
+
+def test_replayed_letters_end_the_incident() -> None:
+    letters_rule()
+    make.letter()
+    alert.evaluate(make.NOW)
+    DeadLetter.objects.update(status="resolved")
+    assert [event for _, event in alert.evaluate(make.after(2)).told] == [Event.RESOLVED]
+
+
+def test_a_pile_from_before_the_rule_is_no_arrival() -> None:
+    AlertRule.objects.create(name="Letters", kind="dead_letters", messages=0, for_seconds=0)
+    AlertRule.objects.update(created_at=make.NOW)
+    make.letter()
+    assert alert.evaluate(make.NOW).told == []
+
+
+def test_twenty_groups_cost_no_more_queries_than_ten() -> None:
+    make.alert_rule()
+
+    def cost(groups: int) -> int:
+        ConsumerGroup.objects.all().delete()
+        for number in range(groups):
+            make.consumer_group(f"g{number}", age=1, ready=1)
+        with CaptureQueriesContext(connection) as captured:
+            alert.evaluate(make.NOW)
+        return len(captured)
+
+    assert cost(20) == cost(10) <= 3
+
+
+def test_default_rules_are_made_once_and_never_again_over_a_persons_choice() -> None:
+    assert alert_settings.ensure_default_rules() == 3
+    AlertRule.objects.filter(kind="lag").update(seconds=42, enabled=False)
+    AlertRule.objects.filter(kind="blind").delete()
+    assert alert_settings.ensure_default_rules() == 0
+    assert AlertRule.objects.get(kind="lag").seconds == 42
+    assert alert_settings.ensure_default_rules(demo=True) == 1
+    assert alert_settings.ensure_default_rules(demo=True) == 0
+
+
+def test_old_incidents_go_and_open_ones_stay() -> None:
+    rule = make.alert_rule()
+    make.incident(rule, state="resolved", resolved_at=make.NOW - timedelta(days=20))
+    make.incident(rule)
+    alert_settings.prune(make.NOW, keep_hours=24)
+    assert Incident.objects.get().state == "firing"

@@ -1,0 +1,144 @@
+"""Recording what brokers tell of lag."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from eventflow.domain.observations import DestinationSample, SourceStatus
+from eventflow.store.models import ConsumerGroup, Destination, LagPoint, Source
+from eventflow.store.queries import lag as queries
+from eventflow.store.record import lag, lag_history, observations
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+def feed(seconds: int, every: int = 2, group: str = "email", **changing: int) -> ConsumerGroup:
+    """Samples of one group: ready, and counters that grow by so much per second."""
+    for second in range(0, seconds, every):
+        counters = {name: rate * second for name, rate in changing.items()}
+        at = make.after(second)
+        lag.record([make.lag_sample(group, at, ready=counters.pop("ready", 0), age=second / 2, **counters)], at)
+    return ConsumerGroup.objects.get(name=group)
+
+
+def test_a_group_is_kept_with_its_rates_and_verdict() -> None:
+    row = feed(120, ready=3, published_total=5, settled_total=2)
+    assert (row.in_rate, row.out_rate) == (pytest.approx(5), pytest.approx(2))
+    assert (row.status, row.trend, row.drain_seconds) == ("slow", 1, None)
+    assert row.oldest_at is not None and row.seen_at - row.oldest_at == timedelta(seconds=59)
+
+
+def test_recording_twice_changes_nothing_and_is_no_news() -> None:
+    sample = make.lag_sample(ready=5, age=3)
+    assert lag.record([sample], make.NOW)
+    assert lag.record([sample], make.NOW) == set()
+    assert LagPoint.objects.count() == 1
+
+
+def test_a_service_that_spans_named_survives_the_next_sample() -> None:
+    lag.record([make.lag_sample()], make.NOW)
+    ConsumerGroup.objects.update(service="email-service")
+    lag.record([make.lag_sample(at=make.after(2), ready=4)], make.after(2))
+    assert ConsumerGroup.objects.get().service == "email-service"
+
+
+def test_partitions_are_summed_and_one_unknown_part_makes_the_sum_unknown() -> None:
+    parts = [make.lag_sample(ready=3, age=9, partition="0"), make.lag_sample(ready=4, age=30, partition="1")]
+    lag.record(parts, make.NOW)
+    row = ConsumerGroup.objects.get()
+    assert row.ready == 7 and row.oldest_at == make.after(-30)
+    at = make.after(2)
+    lag.record([make.lag_sample(at=at, ready=3, partition="0"), make.lag_sample(at=at, ready=None, partition="1")], at)
+    assert ConsumerGroup.objects.get().ready is None
+
+
+def test_points_are_thinned_to_one_in_five_seconds_unless_lag_jumps() -> None:
+    feed(60)
+    assert LagPoint.objects.count() <= 12
+    at = make.after(59)
+    lag.record([make.lag_sample(at=at, ready=900)], at)
+    assert LagPoint.objects.filter(ready=900).exists()
+
+
+def test_a_restart_goes_on_from_the_stored_history() -> None:
+    before = feed(120, ready=3, published_total=5, settled_total=2)
+    lag._memories.clear()
+    at = make.after(120)
+    lag.record([make.lag_sample(at=at, ready=360, age=60, published_total=600, settled_total=240)], at)
+    after = ConsumerGroup.objects.get()
+    assert (after.status, after.trend) == (before.status, before.trend)
+    assert after.in_rate == pytest.approx(5)
+
+
+def test_twenty_groups_cost_no_more_queries_than_ten() -> None:
+    def cost(groups: int, second: int) -> int:
+        at = make.after(second)
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            lag.record([make.lag_sample(f"g{number}", at, ready=number) for number in range(groups)], at)
+        return len(captured)
+
+    assert cost(20, 0) == cost(10, 10) + 2
+    assert cost(20, 20) == cost(10, 30)
+
+
+def test_a_blind_source_takes_its_groups_verdicts_with_it() -> None:
+    lag.record([make.lag_sample()], make.NOW)
+    observations([SourceStatus("shop", "nats", "ok", make.NOW)], make.NOW)
+    news = observations([SourceStatus("shop", "nats", "blind", make.after(5), "connection refused")], make.after(5))
+    row = ConsumerGroup.objects.get()
+    assert (row.status, row.status_reason) == ("unknown", "cannot see shop: connection refused")
+    assert Source.objects.get().ok_at == make.NOW and "sources" in news and "lag" in news
+    lag.record([make.lag_sample(at=make.after(9))], make.after(9))
+    assert ConsumerGroup.objects.get().status != "unknown"
+
+
+def test_a_group_without_samples_is_shown_as_unknown() -> None:
+    lag.record([make.lag_sample(ready=5, age=3)], make.NOW)
+    row = queries.groups(make.after(120))[0]
+    assert (row.status, row.reason) == ("unknown", "no sample came any more")
+
+
+def test_destinations_are_kept_and_are_news_only_when_they_change_their_part() -> None:
+    sample = DestinationSample("shop", "nats", "dlq.payment", "subject", make.NOW, messages=3, container="DLQ")
+    assert observations([sample], make.NOW) == {"topology"}
+    later = DestinationSample("shop", "nats", "dlq.payment", "subject", make.after(2), messages=4, container="DLQ")
+    assert observations([later], make.NOW) == set()
+    assert Destination.objects.get().messages == 4
+
+
+def test_minutes_keep_the_worst_and_pruning_keeps_the_minutes() -> None:
+    feed(180, ready=1)
+    now = make.after(190)
+    lag_history.compact(now)
+    assert lag_history.compact(now) >= 0
+    minutes = LagPoint.objects.filter(resolution_seconds=60).order_by("at")
+    assert minutes.count() == 3 and minutes[1].ready is not None and minutes[1].ready >= 100
+    lag_history.prune(make.after(4 * 3600), keep_hours=24)
+    assert not LagPoint.objects.filter(resolution_seconds=0).exists()
+    assert minutes.count() == 4
+    lag_history.prune(make.after(30 * 3600), keep_hours=24)
+    assert not LagPoint.objects.exists()
+
+
+def test_the_table_costs_the_same_for_twenty_groups_as_for_ten() -> None:
+    def cost(groups: int) -> int:
+        ConsumerGroup.objects.all().delete()
+        lag.record([make.lag_sample(f"g{number}", ready=1) for number in range(groups)], make.NOW)
+        with CaptureQueriesContext(connection) as captured:
+            assert len(queries.groups(make.NOW)) == groups
+        return len(captured)
+
+    assert cost(20) == cost(10) <= 4
+
+
+def test_a_groups_series_has_the_rates_between_its_points() -> None:
+    row = feed(120, ready=3, published_total=5, settled_total=2)
+    detail = queries.group(row.pk, make.NOW, make.after(120), make.after(120))
+    assert detail is not None and len(detail.series) >= 20
+    assert detail.series[-1].in_rate == pytest.approx(5) and detail.series[-1].out_rate == pytest.approx(2)
+    assert queries.group(row.pk + 1, make.NOW, make.NOW, make.NOW) is None
