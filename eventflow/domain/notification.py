@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
 
 from eventflow.domain import words
 from eventflow.domain.alert import Event
@@ -18,6 +19,8 @@ PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 900.0, 900.0, 900.0)
 METADATA = frozenset(
     ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
 )
+HTTP_SCHEMAS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})
+"""Apprise's plain HTTP posts: they follow redirects. Our webhook does the same safely."""
 NAT64 = ip_network("64:ff9b::/96")
 
 
@@ -112,6 +115,24 @@ def headers(message: Message, secret: str, now: datetime, content: bytes) -> dic
 def next_try(tries: int, now: datetime) -> datetime | None:
     """When to try again after `tries` failures; None when it is given up."""
     return now + timedelta(seconds=PAUSES[tries - 1]) if tries <= len(PAUSES) else None
+
+
+def address_problem(kind: str, url: str) -> str | None:
+    """What is wrong with a channel's address as somebody wrote it, or None."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return "The address cannot be read."
+    if kind == "webhook":
+        fine = parts.scheme in ("http", "https") and bool(host)
+        return None if fine else "A webhook's address begins with http:// or https:// and names a host."
+    if "://" not in url:
+        return "An Apprise address looks like mailtos://… or slack://…"
+    if parts.scheme.lower() in HTTP_SCHEMAS | {"http", "https"}:
+        return "For a plain HTTP address choose a webhook."
+    return None
 
 
 def refusal(address: str, *, private_allowed: bool) -> str | None:

@@ -1,7 +1,7 @@
 """Sends one message to one channel: a signed webhook of our own, or mail and chat through Apprise.
 
-Never follows a redirect, never waits for long, never writes to an address it has not checked, and never lets a channel's
-URL into an error.
+Never follows a redirect, never waits for long, never writes to an address it has not checked, and never lets a
+channel's URL into an error.
 """
 
 import http.client
@@ -10,6 +10,7 @@ import socket
 import ssl
 import urllib.parse
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -19,8 +20,6 @@ from eventflow.domain.notification import Message
 from eventflow.store.record.notification import Channel
 
 TIMEOUT_SECONDS = 10.0
-HTTP_SCHEMAS = ("json", "jsons", "xml", "xmls", "form", "forms")
-"""Apprise's plain HTTP posts: they follow redirects. Our webhook does the same safely."""
 
 
 class DeliveryError(Exception):
@@ -29,6 +28,8 @@ class DeliveryError(Exception):
 
 def send(channel: Channel, message: Message, now: datetime) -> None:
     """Deliver or raise DeliveryError."""
+    if problem := notification.address_problem(channel.kind, channel.url):
+        raise DeliveryError(problem)
     if channel.kind == "webhook":
         _webhook(channel, message, now)
     else:
@@ -69,13 +70,8 @@ class _SecureConnection(_PlainConnection):
 
 
 def _webhook(channel: Channel, message: Message, now: datetime) -> None:
-    try:
-        url = urllib.parse.urlsplit(channel.url)
-        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-    except ValueError as error:
-        raise DeliveryError("the address cannot be read") from error
-    if url.scheme not in ("http", "https") or not host:
-        raise DeliveryError("a webhook's address begins with http:// or https://")
+    url = urllib.parse.urlsplit(channel.url)
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     kind = _SecureConnection if url.scheme == "https" else _PlainConnection
     connection = kind(host, port, resolve(host, port))
     content = notification.body(message)
@@ -97,8 +93,6 @@ def _apprise(channel: Channel, message: Message) -> None:
 
     # Its messages may hold parts of the address.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    if channel.url.partition(":")[0].lower() in HTTP_SCHEMAS:
-        raise DeliveryError("for a plain HTTP address choose a webhook")
     service = apprise.Apprise.instantiate(channel.url)
     if service is None:
         raise DeliveryError("the address is none that Apprise knows")
@@ -107,6 +101,14 @@ def _apprise(channel: Channel, message: Message) -> None:
         if isinstance(host, str) and ("." in host or host == "localhost" or ":" in host):
             resolve(host, int(getattr(service, "port", None) or 0))
             break
-    kinds = {Event.RESOLVED: apprise.NotifyType.SUCCESS, Event.FIRING: apprise.NotifyType.WARNING}
-    if not service.notify(title=message.headline, body=message.text, notify_type=kinds[message.event]):
+    try:
+        told = _tell(service, message)
+    except Exception as error:  # any of a hundred plugins; one must not keep the others' news
+        raise DeliveryError(f"the service failed: {type(error).__name__}") from error
+    if not told:
         raise DeliveryError("the service refused it or could not be reached")
+
+
+def _tell(service: Any, message: Message) -> bool:
+    kind = "success" if message.event == Event.RESOLVED else "warning"
+    return bool(service.notify(title=message.headline, body=message.text, notify_type=kind))

@@ -35,7 +35,7 @@ document.addEventListener("ef:opened", (event) => {
   if (!(dialog instanceof HTMLDialogElement) || dialog.id !== "rp") return;
   const form = dialog.querySelector("form.rp-form");
   if (form instanceof HTMLFormElement) paint(form);
-  const first = dialog.querySelector("#rp-why, [data-close]");
+  const first = dialog.querySelector("#rp-why") || dialog.querySelector(".dlg-f [data-close]");
   if (first instanceof HTMLElement) first.focus();
 });
 

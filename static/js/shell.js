@@ -6,7 +6,7 @@
 //   <input data-filter>              where "/" goes                   <a data-range="back">      where "[" and "]" go
 //   <div role="tablist"> with <button role="tab" aria-controls="…">   switches panels
 //   a <dialog> that htmx puts into #dialog is opened; `HX-Trigger: {"ef:toast": {"title": …}}` shows a toast;
-//   a new [data-incident] anywhere (data-title, data-detail, data-severity, data-href) is told as a toast once.
+//   a new [data-incident] anywhere (data-title, data-detail, data-severity or data-kind, data-href) is told as a toast once.
 
 import { togglePause } from "./live.js";
 
@@ -107,7 +107,7 @@ document.addEventListener("ef:refreshed", () => {
   for (const node of all("[data-incident]")) {
     if (told.has(node.dataset.incident)) continue;
     told.add(node.dataset.incident);
-    const kind = node.dataset.severity === "warning" ? "warn" : "crit";
+    const kind = node.dataset.kind || (node.dataset.severity === "warning" ? "warn" : "crit");
     toast(node.dataset.title || node.textContent?.trim() || "", { text: node.dataset.detail, kind, ms: 12_000, href: node.dataset.href });
   }
 });
@@ -286,7 +286,7 @@ document.addEventListener("keydown", (event) => {
     if (tab) return showTab(tab);
   }
   if (event.metaKey || event.ctrlKey || event.altKey || event.defaultPrevented || one("dialog[open]")) return undefined;
-  if (target.closest?.("input, textarea, select, [contenteditable]")) return undefined;
+  if (target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]")) return undefined;
   return single(event);
 });
 

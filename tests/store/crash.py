@@ -4,11 +4,13 @@ Uses the database of the environment. `send` prints a number after each acknowle
 children and kills each with SIGKILL at a random moment; `report` prints what a reader sees, as JSON.
 """
 
+import asyncio
 import json
 import os
 import pickle
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ from eventflow.domain.observations import Span, SpanBatch  # noqa: E402
 from eventflow.store import spans as store  # noqa: E402
 from eventflow.store.models import FlowMember, FlowRow, Inbox, StoredSpan  # noqa: E402
 from eventflow.store.queries import topology  # noqa: E402
+from eventflow.store.spans import inbox  # noqa: E402
 from tests.flow_factory import at, failed_order, trace  # noqa: E402
 
 NOW = at(120_000)
@@ -92,13 +95,34 @@ def kill(seed: int, rounds: int) -> None:
     print(sent, flush=True)
 
 
+async def meet_a_lock() -> None:
+    """Another connection holds the write lock: the submission is refused while senders still wait for an answer."""
+    inbox.LOCK_MILLISECONDS = 300
+    holder = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    commit = store.GroupCommit()
+    batch = SpanBatch(pickle.dumps(order(1)), (), NOW)
+    begun = time.monotonic()
+    try:
+        await commit.submit([batch])
+    except store.StoreBusy:
+        print("refused in time" if time.monotonic() - begun < 3 else "refused late", end=", ")
+    holder.rollback()
+    holder.close()
+    await commit.submit([batch])
+    commit.close()
+    print("then taken" if await Inbox.objects.acount() == 1 else "then lost", flush=True)
+
+
 def report() -> None:
     stats = topology.edges(NOW - timedelta(days=1), NOW + timedelta(days=1))
     seen = {
         "inbox": store.inbox_depth(),
         "spans": sorted(map(list, StoredSpan.objects.values_list("trace_id", "span_id"))),
         "flows": sorted(FlowRow.objects.values_list("key", flat=True)),
-        "lines": sorted(set(map(str, FlowRow.objects.values_list("status", "spans", "traces", "events", "deliveries")))),
+        "lines": sorted(
+            set(map(str, FlowRow.objects.values_list("status", "spans", "traces", "events", "deliveries")))
+        ),
         "members": FlowMember.objects.count(),
         "edges": {
             "/".join((s.key.kind, s.key.service, s.key.destination, s.key.group)): [s.count, s.errors, s.wait.total]
@@ -119,5 +143,7 @@ if __name__ == "__main__":
                 pass
         case ["kill", seed, rounds]:
             kill(int(seed), int(rounds))
+        case ["locked"]:
+            asyncio.run(meet_a_lock())
         case ["report"]:
             report()

@@ -1,38 +1,18 @@
 """What arrives is kept once, counted once and found, whatever the order and however often it is sent."""
 
-import pickle
 import random
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from eventflow.domain.edge import EdgeKey
 from eventflow.domain.flow_query import FlowQuery
-from eventflow.domain.observations import Span, SpanBatch
+from eventflow.domain.observations import Operation, Span, SpanBatch
 from eventflow.store import spans as store
 from eventflow.store.models import Edge, EdgeSlot, FlowMember, FlowRow, MessageTrace, Rejected, StoredLink, StoredSpan
 from eventflow.store.queries import flows, topology
-from tests.flow_factory import KEY, at, consume, failed_order, ident, link, publish, span, trace
-
-NOW = at(120_000)
-DAY = timedelta(days=1)
-
-
-def decode(body: bytes) -> Sequence[Span]:
-    """Test bodies are pickles: the store never looks into them."""
-    found: Sequence[Span] = pickle.loads(body)  # noqa: S301  # made by `send` below
-    return found
-
-
-def send(spans: Iterable[Span]) -> None:
-    spans = tuple(spans)
-    store.append([SpanBatch(pickle.dumps(spans), spans, NOW)])
-
-
-def digest() -> store.Digested:
-    return store.digest(NOW, decode=decode)
+from tests.flow_factory import KEY, consume, failed_order, ident, link, publish, span, trace
+from tests.store.support import DAY, NOW, digest, send
 
 
 def edges() -> dict[EdgeKey, tuple[int, int, int]]:
@@ -73,6 +53,18 @@ def state() -> tuple[object, ...]:
     return edges(), members, lines
 
 
+def bulk() -> list[Span]:
+    """Two messages created, sent at once, received by somebody who links to the sending."""
+    shared = {"trace_name": "bulk", "correlation": "bulk-1"}
+    return [
+        publish("c1", 0, 1, service="bulk", to="b", operation=Operation.CREATE, **shared),
+        publish("c2", 1, 2, service="bulk", to="b", operation=Operation.CREATE, **shared),
+        publish("flush", 3, 4, service="bulk", to="b", links=[link("bulk", "c1"), link("bulk", "c2")], **shared),
+        consume("taken", 9, 10, service="taker", from_="b", links=[link("bulk", "flush")], **shared),
+        span("work", 9, 10, service="taker", parent="taken", **shared),
+    ]
+
+
 def mixed_system() -> list[Span]:
     """Flows over several traces, with and without ids, a batch consumer, a chain of heirs, a lonely trace."""
     return [
@@ -102,6 +94,7 @@ def mixed_system() -> list[Span]:
             correlation=None,
         ),
         span("cron", 0, 1, service="cron", trace_name="lonely", correlation=None),
+        *bulk(),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Reads of alerts: rules, incidents, channels, silences; fixed numbers of queries. Channels' addresses never leave here."""
+"""Reads of alerts: rules, incidents, channels, silences; fixed numbers of queries. No channel's address leaves here."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -146,11 +146,12 @@ def firing() -> list[IncidentView]:
     return [_incident(row, {}, [], {}) for row in rows]
 
 
-def lately_resolved(now: datetime, seconds: float = 60.0) -> list[IncidentView]:
-    """What ended within the last minute, so that pages can tell of it. 1 query."""
-    since = now - timedelta(seconds=seconds)
-    rows = Incident.objects.filter(state="resolved", resolved_at__gte=since).select_related("rule")
-    return [_incident(row, {}, [], {}) for row in rows]
+def bell(now: datetime) -> tuple[list[IncidentView], list[IncidentView]]:
+    """What fires now, critical first, and what ended within the last minute, so that pages can tell of it. 1 query."""
+    ended = Q(state="resolved", resolved_at__gte=now - timedelta(seconds=60))
+    rows = Incident.objects.filter(Q(state__in=FIRING) | ended).select_related("rule").order_by("severity", "-fired_at")
+    views = [_incident(row, {}, [], {}) for row in rows]
+    return [view for view in views if view.state in FIRING], [view for view in views if view.state == "resolved"]
 
 
 def rule(pk: int) -> RuleView | None:

@@ -16,6 +16,7 @@ WAITING = ("open", "replaying")
 VIEWS = {"waiting": WAITING, "archived": ("archived",), "recovered": ("resolved",), "all": ()}
 HEAVY = ("payload", "headers", "stack", "evidence")
 PAGE = 50
+ARRIVING_MINUTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Cause:
     last_at: datetime
     trend: tuple[int, ...] = ()
     is_new: bool = False
+    arriving: bool = False
+    """Its newest letter is at most ARRIVING_MINUTES old: worth a red mark; an old, quiet pile is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Page:
     letters: list[DeadLetter]
     total: int
     next_cursor: str = ""
+    open: int = 0
+    """How many of `total` are open: what a replay of all would take."""
 
 
 def _matching(wanted: Filter) -> QuerySet[DeadLetter]:
@@ -104,6 +109,7 @@ def causes(wanted: Filter, now: datetime, *, trend_minutes: int = 60, slots: int
             last_at=counted[group.pk]["last"],
             trend=tuple(trends[group.pk]),
             is_new=group.first_at >= since,
+            arriving=counted[group.pk]["last"] >= now - timedelta(minutes=ARRIVING_MINUTES),
         )
         for group in DeadLetterGroup.objects.filter(pk__in=counted)
     ]
@@ -114,9 +120,9 @@ def causes(wanted: Filter, now: datetime, *, trend_minutes: int = 60, slots: int
 
 
 def page(wanted: Filter, cursor: str = "", limit: int = PAGE) -> Page:
-    """One page in the order of failing. Two queries; the cursor holds through letters that come or go meanwhile."""
+    """One page in the order of failing. Three queries; the cursor holds through letters that come or go meanwhile."""
     letters = _matching(wanted)
-    total = letters.count()
+    total, waiting = letters.count(), letters.filter(status="open").count()
     order = ("-failed_at", "-pk") if wanted.newest_first else ("failed_at", "pk")
     if place := _place(cursor):
         at, pk = place
@@ -125,7 +131,7 @@ def page(wanted: Filter, cursor: str = "", limit: int = PAGE) -> Page:
     rows = list(letters.select_related("group").defer(*HEAVY).order_by(*order)[: limit + 1])
     more = len(rows) > limit
     rows = rows[:limit]
-    return Page(rows, total, f"{rows[-1].failed_at.isoformat()}~{rows[-1].pk}" if more else "")
+    return Page(rows, total, f"{rows[-1].failed_at.isoformat()}~{rows[-1].pk}" if more else "", waiting)
 
 
 def _place(cursor: str) -> tuple[datetime, int] | None:
@@ -147,6 +153,7 @@ def totals() -> dict[str, int]:
     by_status = dict(DeadLetter.objects.order_by().values_list("status").annotate(Count("pk")))
     found = {view: sum(by_status.get(status, 0) for status in statuses) for view, statuses in VIEWS.items()}
     found["all"] = sum(by_status.values())
+    found["open"], found["replaying"] = by_status.get("open", 0), by_status.get("replaying", 0)
     found["places"] = DeadLetter.objects.filter(status__in=WAITING).values("location").distinct().count()
     return found
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Count, F, Q, QuerySet
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowStatus, FlowSummary
 from eventflow.domain.flow_query import FlowFacets, FlowPage, FlowQuery
 from eventflow.store import spans
@@ -95,7 +96,7 @@ def recent_failed(limit: int) -> list[FlowSummary]:
 
 def counts(since: datetime, now: datetime) -> dict[FlowStatus, int]:
     """How many flows began since, by status; every status has a number."""
-    started = Q(plumbing=False, started_ns__gte=int(since.timestamp() * 1e9))
+    started = Q(plumbing=False, started_ns__gte=nanoseconds(since))
     rows = FlowRow.objects.filter(started).values_list("status").annotate(number=Count("id")).order_by()
     found = dict(rows)
     return {status: found.get(status.value, 0) for status in FlowStatus}

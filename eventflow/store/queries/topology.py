@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 from django.db.models import F, Q, QuerySet
 
@@ -131,7 +132,8 @@ def _merge(histogram: Histogram, packed: bytes | memoryview) -> None:
 
 
 def _steps(start: datetime, end: datetime, seconds: int) -> list[int]:
-    return list(range(_align(start, seconds), max(int(end.timestamp()), _align(start, seconds) + 1), seconds))
+    first = _align(start, seconds)
+    return list(range(first, max(ceil(end.timestamp()), first + 1), seconds))
 
 
 def _align(start: datetime, seconds: int) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_summary import FlowStatus
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
@@ -50,9 +51,11 @@ def consumers_of(trace_id: str, span_id: str) -> list[Span]:
 
 def refresh_flows(keys: Iterable[str], now: datetime) -> None:
     """Make the lines of these flows anew, because a letter, a replay or the time changed them."""
-    wanted = sorted({fit(key) for key in keys if key})
+    wanted = {fit(key) for key in keys if key}
     if not wanted:
         return
+    # A letter without a flow's name is known by its trace, which may belong to a flow.
+    wanted.update(key for origins in load.members(wanted).values() for key in origins)
     for _ in range(TRIES):
         generation = current_generation()
         lines = summaries.prepare(load.traces_of(wanted), {}, {}, flow_evidence.consumers(), now)
@@ -71,7 +74,7 @@ def refresh_flows(keys: Iterable[str], now: datetime) -> None:
 
 def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
     """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
-    patience = int(now.timestamp() - RECHECK_SECONDS) * 1_000_000_000
+    patience = nanoseconds(now) - RECHECK_SECONDS * 1_000_000_000
     rows = FlowRow.objects.filter(status=FlowStatus.RUNNING.value, updated_ns__lt=patience)
     keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
     refresh_flows(keys, now)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Max
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.store.models import (
     Edge,
     EdgeSlot,
@@ -36,7 +37,7 @@ def compact(now: datetime) -> int:
 
 def prune(before: datetime) -> int:
     """Delete the traces that ended before, with everything that points to them. Returns how many spans went."""
-    before_ns = int(before.timestamp() * 1e9)
+    before_ns = nanoseconds(before)
     gone = 0
     while step := _prune_step(before_ns):
         gone += step

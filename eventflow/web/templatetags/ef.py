@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from eventflow.accounts import roles
 from eventflow.domain import redaction
+from eventflow.store.queries import alerts
 from eventflow.web import formats
 
 register = template.Library()
@@ -90,6 +91,7 @@ def status(cls: str, text: str, mark: str = "") -> SafeString:
 def ident(value: str, copy: bool = True, tail: int = 6) -> SafeString:
     """An identifier that shrinks in the middle, keeps its tail, and can be copied."""
     value = str(value)
+    tail = tail if len(value) > tail + 3 else len(value)
     code = format_html(
         '<code class="id" title="{}"><span class="h">{}</span><span class="t">{}</span></code>',
         value,
@@ -164,6 +166,18 @@ def spark(
         height,
         mark_safe(body),  # noqa: S308  # numbers formatted above, nothing from outside
     )
+
+
+@register.simple_tag
+def bell() -> tuple[list[alerts.IncidentView], list[alerts.IncidentView]]:
+    """What fires and what ended just now: `{% bell as alarm %}`. One query."""
+    return alerts.bell(timezone.now())
+
+
+@register.filter
+def service_class(state: str) -> str:
+    """The class of a service's dot for its part in a flow (`ServiceMark.state`)."""
+    return {"failed": "crit", "recovered": "warn", "waiting": "ghost"}.get(state, "")
 
 
 @register.filter

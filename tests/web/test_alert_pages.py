@@ -1,0 +1,154 @@
+"""The alerts page: what it shows, who may do what on it."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from eventflow.accounts.models import AuditEntry
+from eventflow.store.models import AlertRule, Incident, NotificationChannel, Silence
+from eventflow.store.record.notification import signing_secret
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+RULE = {
+    "kind": "lag",
+    "name": "Email late",
+    "pattern": "email",
+    "severity": "warning",
+    "age": "30",
+    "age_unit": "s",
+    "messages": "",
+    "hold": "10",
+    "hold_unit": "s",
+    "recover": "1",
+    "recover_unit": "min",
+}
+
+
+def as_role(client: Client, role: str) -> Client:
+    client.force_login(make.user(role))
+    return client
+
+
+def test_what_fires_is_on_the_page_and_in_the_bell_of_every_page(client: Client) -> None:
+    row = make.incident(make.alert_rule(severity="warning"))
+    as_role(client, "viewer")
+    assert "email is 27 s behind" in client.get("/alerts/").content.decode()
+    bell = client.get("/lag/").content.decode()
+    assert f'data-incident="{row.pk}"' in bell and "Alerts, 1 firing" in bell
+    assert "email is 27 s behind" in client.get("/alerts/bell/").content.decode()
+
+
+def test_a_viewer_is_offered_nothing_that_is_refused(client: Client) -> None:
+    make.incident(make.alert_rule())
+    page = as_role(client, "viewer").get("/alerts/?rule=new").content.decode()
+    for words in ("Acknowledge", "New rule", "Save rule", "Send test", "End now"):
+        assert words not in page
+
+
+@pytest.mark.parametrize(
+    ("role", "url", "allowed"),
+    [
+        ("viewer", "incidents/{incident}/acknowledge/", False),
+        ("operator", "incidents/{incident}/acknowledge/", True),
+        ("viewer", "silences/", False),
+        ("operator", "silences/", True),
+        ("operator", "rules/", False),
+        ("admin", "rules/", True),
+        ("operator", "rules/{rule}/switch/", False),
+        ("admin", "rules/{rule}/switch/", True),
+        ("operator", "rules/{rule}/delete/", False),
+        ("admin", "rules/{rule}/delete/", True),
+        ("operator", "channels/", False),
+        ("admin", "channels/", True),
+        ("operator", "channels/{channel}/test/", False),
+        ("admin", "channels/{channel}/test/", True),
+        ("operator", "channels/{channel}/delete/", False),
+        ("admin", "channels/{channel}/delete/", True),
+    ],
+)
+def test_each_role_may_do_its_part_and_no_more(client: Client, role: str, url: str, allowed: bool) -> None:
+    rule = make.alert_rule()
+    row = make.incident(rule)
+    channel = NotificationChannel.objects.create(name="hook", kind="webhook", url="https://hooks.example/x")
+    data = RULE | {"incident": row.pk, "seconds": "1800", "url": "https://hooks.example/y"}
+    if url == "channels/":
+        data |= {"kind": "webhook"}
+    answer = as_role(client, role).post(
+        "/alerts/" + url.format(incident=row.pk, rule=rule.pk, channel=channel.pk), data
+    )
+    assert answer.status_code == (302 if allowed else 403)
+    assert AuditEntry.objects.exists() is allowed
+
+
+def test_a_rule_is_written_as_a_sentence_and_read_as_one(client: Client) -> None:
+    as_role(client, "admin").post(reverse("alerts:save_rule"), RULE)
+    rule = AlertRule.objects.get()
+    assert (rule.seconds, rule.messages, rule.for_seconds, rule.recover_seconds) == (30, None, 10, 60)
+    assert "Oldest waiting message of email is older than 30 s for 10 s" in client.get("/alerts/").content.decode()
+    client.post(reverse("alerts:save_rule"), RULE | {"pk": rule.pk, "messages": "500"})
+    rule.refresh_from_db()
+    assert rule.messages == 500 and AlertRule.objects.count() == 1
+
+
+@pytest.mark.parametrize("change", [{"age": "", "messages": ""}, {"name": ""}, {"age": "nan"}, {"hold": "-1"}])
+def test_a_rule_that_says_nothing_comes_back_with_what_is_wrong(client: Client, change: dict[str, str]) -> None:
+    answer = as_role(client, "admin").post(reverse("alerts:save_rule"), RULE | change)
+    assert answer.status_code == 422 and "Not saved" in answer.content.decode()
+    assert not AlertRule.objects.exists()
+
+
+def test_a_channels_address_is_never_shown_again_and_its_secret_only_to_admins(client: Client) -> None:
+    data = {"kind": "webhook", "name": "hook", "url": "https://user:hunter2@hooks.example/T0/s3cret"}
+    as_role(client, "admin").post(reverse("alerts:add_channel"), data)
+    channel = NotificationChannel.objects.get()
+    page = client.get("/alerts/?rule=new").content.decode()
+    assert "hunter2" not in page and "s3cret" not in page and signing_secret(channel.pk) in page
+    assert signing_secret(channel.pk) not in as_role(client, "operator").get("/alerts/").content.decode()
+    assert "hunter2" not in str(list(AuditEntry.objects.values()))
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "javascript:alert(1)", "https://[", "nothing"])
+def test_an_address_that_is_no_webhook_is_refused(client: Client, url: str) -> None:
+    as_role(client, "admin").post(reverse("alerts:add_channel"), {"kind": "webhook", "name": "hook", "url": url})
+    assert not NotificationChannel.objects.exists()
+
+
+def test_silencing_an_incident_silences_exactly_its_subject(client: Client) -> None:
+    row = make.incident(make.alert_rule(), subject="shop/orders.[a-z]/email")
+    as_role(client, "operator").post(reverse("alerts:silence"), {"incident": row.pk, "seconds": "1800"})
+    assert Silence.objects.get().pattern == "shop/orders.[[]a-z]/email"
+    assert "silenced until" in client.get("/alerts/").content.decode()
+    client.post(reverse("alerts:end_silence", args=[Silence.objects.get().pk]))
+    assert "Nothing is silenced" in client.get("/alerts/").content.decode()
+
+
+def test_acknowledging_keeps_who_was_first(client: Client) -> None:
+    row = make.incident(make.alert_rule())
+    for name in ("mira", "jonas"):
+        client.force_login(make.user("operator", name))
+        client.post(reverse("alerts:acknowledge", args=[row.pk]))
+    assert Incident.objects.get().acknowledged_by == "mira"
+
+
+def test_hostile_names_are_only_text(client: Client) -> None:
+    make.incident(make.alert_rule(name="<script>x</script>"), title="<img src=x onerror=alert(1)>")
+    page = as_role(client, "admin").get("/alerts/").content.decode()
+    assert "<script>x" not in page and "<img" not in page
+
+
+def test_the_page_costs_the_same_for_twenty_incidents_as_for_ten(client: Client) -> None:
+    rule = make.alert_rule()
+    as_role(client, "admin")
+
+    def cost(incidents: int) -> int:
+        Incident.objects.all().delete()
+        for number in range(incidents):
+            make.incident(rule, subject=f"shop/x/{number}")
+        with CaptureQueriesContext(connection) as captured:
+            client.get("/alerts/")
+        return len(captured)
+
+    assert cost(20) == cost(10) <= 25
