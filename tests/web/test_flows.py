@@ -20,7 +20,8 @@ from eventflow.domain.observations import Span, SpanBatch
 from eventflow.domain.timeline import timeline
 from eventflow.store import spans as store
 from eventflow.web import flow_list
-from eventflow.web.flow_timeline import length, view
+from eventflow.web.flow_axis import length
+from eventflow.web.flow_timeline import view
 from eventflow.web.views.flows import address
 from tests import factories
 from tests.flow_factory import (

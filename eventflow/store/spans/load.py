@@ -8,7 +8,7 @@ from django.db.models import Count
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
-from eventflow.store.models import FlowMember, StoredLink, StoredSpan
+from eventflow.store.models import FlowMember, FlowRow, StoredLink, StoredSpan
 from eventflow.store.spans import codec
 from eventflow.store.spans.rows import chunks
 
@@ -146,4 +146,12 @@ def linking_to(contexts: Collection[Context]) -> set[str]:
             linked_span_id__in={context.span_id for context in part},
         ).values_list("trace_id", "linked_trace_id", "linked_span_id")
         found.update(source for source, *target in rows if Context(*target) in wanted)
+    return found
+
+
+def lines(keys: Collection[str]) -> set[str]:
+    """Which of these keys have a line in the list of flows."""
+    found: set[str] = set()
+    for part in chunks(keys):
+        found.update(FlowRow.objects.filter(key__in=part).values_list("key", flat=True))
     return found

@@ -51,9 +51,11 @@ def consumers_of(trace_id: str, span_id: str) -> list[Span]:
 
 def refresh_flows(keys: Iterable[str], now: datetime) -> None:
     """Make the lines of these flows anew, because a letter, a replay or the time changed them."""
-    wanted = sorted({fit(key) for key in keys if key})
+    wanted = {fit(key) for key in keys if key}
     if not wanted:
         return
+    # A letter without a flow's name is known by its trace, which may belong to a flow.
+    wanted.update(key for origins in load.members(wanted).values() for key in origins)
     for _ in range(TRIES):
         generation = current_generation()
         lines = summaries.prepare(load.traces_of(wanted), {}, {}, flow_evidence.consumers(), now)

@@ -78,10 +78,12 @@ def gather(
         for trace in traces_of[key]:
             spans.update(whole.get(trace, {}) if trace not in shared else _part(key, trace, traces_of[key], loaded))
     _add_publishers(found, loaded)
+    elsewhere = load.members({key for key, traces in traces_of.items() if not traces})
     by_message = flow_evidence.letters_without_flow()
     asked = {
         key: flow_evidence.Asked(
-            frozenset(traces_of[key]), _message_ids(found.get(key, {})) if by_message else frozenset()
+            frozenset(traces_of[key] or {key} - elsewhere.keys() - loaded.keys()),
+            _message_ids(found.get(key, {})) if by_message else frozenset(),
         )
         for key in traces_of
     }

@@ -20,9 +20,10 @@ from eventflow.domain.timeline import RowKind, Timeline, timeline
 from eventflow.store.queries import dead_letters as stored_letters
 from eventflow.store.queries import flows as stored
 from eventflow.web import flow_list
+from eventflow.web.flow_axis import length
 from eventflow.web.flow_json import flow_json
 from eventflow.web.flow_panel import letter_id, panel
-from eventflow.web.flow_timeline import length, view
+from eventflow.web.flow_timeline import view
 
 app_name = "flows"
 PAGE = 50
