@@ -113,16 +113,14 @@ class Graph:
 
 def current(now: datetime, seconds: int = 60) -> Topology:
     """The topology of the last `seconds`, with what was seen in the last hour."""
-    edges = rollups.edges(now - timedelta(seconds=seconds), now)
-    before = rollups.edges(now - REMEMBERED, now) if seconds < REMEMBERED.total_seconds() else edges
     return build(
-        edges,
+        rollups.edges(now - timedelta(seconds=seconds), now),
         broker.groups(now),
         broker.destinations(now),
         broker.letters(now),
         window_seconds=seconds,
         now=now,
-        known=[stats.key for stats in before],
+        known=rollups.known(now - REMEMBERED),
     )
 
 
