@@ -114,5 +114,5 @@ def test_recording_many_costs_as_many_queries_as_recording_few() -> None:
 
 
 def test_text_that_the_database_cannot_hold_is_made_so_that_it_can() -> None:
-    make.letter(error_message="a\x00b", stack="\x00", correlation_id="c" * 900)
+    make.letter(error_message="a\x00b", stack="\x00", correlation_id="c" * 900, headers=(("x", "\x00"),), key="\x00")
     assert DeadLetter.objects.get().error_message == "a␀b"
