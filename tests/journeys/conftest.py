@@ -1,24 +1,21 @@
 """The whole thing as a person meets it: `manage.py demo` on its own ports, and a real browser in front of it."""
 
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.required import missing
+from tests.running import ROOT, Command
+from tests.services import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -33,12 +30,6 @@ FLAGS = [
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Demo:
     """A running demo: its addresses, what it printed, and its switches."""
@@ -46,8 +37,7 @@ class Demo:
     http: str
     otlp: str
     env: dict[str, str]
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
+    command: Command
 
     def manage(self, *arguments: str, data: str = "") -> str:
         env = self.env | ({"EVENTFLOW_DATA": data} if data else {})
@@ -57,7 +47,7 @@ class Demo:
             env=env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -69,23 +59,8 @@ class Demo:
     def login_link(self) -> str:
         return self.manage("login_link", data=str(Path(self.env["EVENTFLOW_DATA"]) / "demo" / "eventflow")).strip()
 
-    def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := re.search(pattern, "\n".join(self.lines)):
-                return found
-            assert self.process.poll() is None, "the demo ended:\n" + "\n".join(self.lines)
-            time.sleep(0.1)
-        raise AssertionError(f"{pattern} was not printed within {seconds} s:\n" + "\n".join(self.lines))
-
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                raise
+        self.command.end(signal.SIGINT, 30)
 
 
 def start_demo(folder: Path, *options: str) -> Demo:
@@ -98,30 +73,19 @@ def start_demo(folder: Path, *options: str) -> Demo:
         "EVENTFLOW_OTLP_GRPC": f"127.0.0.1:{free_port()}",
         "PYTHONUNBUFFERED": "1",
     }
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "demo", *options],
-        cwd=ROOT,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    demo = Demo(http, otlp, env, process)
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            demo.lines.append(line.rstrip())
-
-    threading.Thread(target=read, daemon=True).start()
-    demo.wait_for(r"Log in once with", 60)
-    return demo
+    command = Command([sys.executable, "manage.py", "demo", *options], env)
+    try:
+        command.wait_for(r"Log in once with", 120)
+    except BaseException:
+        command.end(signal.SIGINT)
+        raise
+    return Demo(http, otlp, env, command)
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The shop at its usual rate, with nothing going wrong by itself."""
-    running = start_demo(tmp_path_factory.mktemp("demo"), "--no-story")
+    """The shop a little below its usual rate, with nothing going wrong by itself."""
+    running = start_demo(tmp_path_factory.mktemp("demo"), "--no-story", "--rate", "3")
     try:
         yield running
     finally:
@@ -141,7 +105,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def person(demo: Demo, browser: Browser) -> Iterator[BrowserContext]:
     """Somebody logged in by the link that the demo printed."""
-    link = demo.wait_for(r"Log in once with\s+(\S+)", 5)[1]
+    link = demo.command.wait_for(r"Log in once with\s+(\S+)", 5)[1]
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.goto(link)
