@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.journeys.conftest import Demo
+from tests.running_demo import Demo
 
 
 class Look(NamedTuple):

@@ -6,8 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.journeys.conftest import Demo
 from tests.journeys.pages import LOOKS, Look, open_as, paths
+from tests.running_demo import Demo
 
 pytestmark = [pytest.mark.journey, pytest.mark.nats]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import Demo
 from tests.journeys.test_topology import SECONDS, stay, unloaded
 from tests.running import until
+from tests.running_demo import Demo
 
 pytestmark = [pytest.mark.journey, pytest.mark.nats]
 
@@ -32,6 +32,8 @@ def test_a_failed_order_is_found_replayed_and_turns_green_without_a_reload(demo:
     page.keyboard.press("/")
     page.keyboard.type(order)
     page.keyboard.press("Enter")
+    page.wait_for_url("**/flows/?*")
+    page.get_by_role("main").get_by_role("link", name=order).click()
     page.wait_for_url(f"**/flows/{order}/**")
     status = page.locator("#flow-status")
     expect(status).to_contain_text("Dead-lettered", ignore_case=True, timeout=15 * SECONDS)
