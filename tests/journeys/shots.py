@@ -24,7 +24,7 @@ def every_page(demo: Demo, browser: Browser, person: BrowserContext, folder: Pat
         with open_as(browser, person, look) as page:
             for name, path in paths(demo, page).items():
                 page.goto(f"http://{demo.http}{path}")
-                page.wait_for_load_state("networkidle")
+                page.wait_for_timeout(700)
                 page.screenshot(path=folder / f"{name}-{look.name}.png", full_page=look.width < 500)
                 print(folder / f"{name}-{look.name}.png", flush=True)
 
