@@ -47,7 +47,7 @@ def _figure(
             "fixedrange": True,
             "hoverformat": "%H:%M:%S",
             "nticks": 6,
-            "tickformat": "%H:%M" if (span[1] - begin).total_seconds() <= 86_400 else "%d %b %H:%M",
+            "tickformat": _ticks((span[1] - begin).total_seconds()),
         },
         "yaxis": {
             "range": [0, top * 1.08],
@@ -62,6 +62,12 @@ def _figure(
         "annotations": [note for _, note in drawn],
     }
     return {"data": traces, "layout": layout}
+
+
+def _ticks(seconds: float) -> str:
+    if seconds <= 600:
+        return "%H:%M:%S"
+    return "%H:%M" if seconds <= 86_400 else "%d %b %H:%M"
 
 
 def _begin(traces: list[Figure], span: Span) -> datetime:

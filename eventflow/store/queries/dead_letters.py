@@ -144,10 +144,10 @@ def _place(cursor: str) -> tuple[datetime, int] | None:
         return None
 
 
-def pks(wanted: Filter, limit: int | None = None) -> list[int]:
-    """Every letter that matches, oldest first. One query."""
-    found = _matching(wanted).order_by("failed_at", "pk").values_list("pk", flat=True)
-    return list(found[:limit] if limit else found)
+def open_pks(wanted: Filter) -> list[int]:
+    """Every letter that matches and may be replayed or archived, oldest first. One query."""
+    found = _matching(wanted).filter(status="open").order_by("failed_at", "pk")
+    return list(found.values_list("pk", flat=True))
 
 
 def totals() -> dict[str, int]:

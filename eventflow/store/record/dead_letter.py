@@ -4,7 +4,9 @@ A letter that carries a replay's token proves that this replay failed again. Nev
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -25,7 +27,8 @@ def flow_key(letter: DeadLetter) -> str:
 
 def record(letters: Sequence[Observed], now: datetime) -> set[str]:
     """Keep `letters` and say what changed. Costs six queries a call, plus two for each replay that came back."""
-    fresh = {(letter.source, letter.location, letter.position): letter for letter in letters}
+    storable = map(_without_nul, letters)
+    fresh = {(letter.source, letter.location, letter.position): letter for letter in storable}
     if not fresh:
         return set()
     with transaction.atomic():
@@ -129,8 +132,8 @@ def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None) ->
         payload_note=(letter.payload_note or "")[:300],
         content_type=(letter.content_type or "")[:200],
         error_type=(letter.error_type or "")[:300],
-        error_message=_storable(letter.error_message or ""),
-        stack=_storable(letter.stack or ""),
+        error_message=letter.error_message or "",
+        stack=letter.stack or "",
         attempts=letter.attempts,
         published_at=letter.published_at,
         failed_at=letter.failed_at or letter.captured_at,
@@ -145,6 +148,17 @@ def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None) ->
 def _storable(text: str) -> str:
     """PostgreSQL's text holds no NUL."""
     return text.replace("\x00", "␀")
+
+
+def _without_nul(letter: Observed) -> Observed:
+    """The letter as both databases can hold it, headers and evidence too. The payload stays as it was sent."""
+    texts = {field.name: getattr(letter, field.name) for field in fields(letter)}
+    odd: dict[str, Any] = {
+        name: _storable(text) for name, text in texts.items() if isinstance(text, str) and "\x00" in text
+    }
+    headers = tuple((_storable(name), _storable(value)) for name, value in letter.headers)
+    evidence = {_storable(name): _storable(value) for name, value in letter.evidence.items()}
+    return replace(letter, **odd, headers=headers, evidence=evidence)
 
 
 def archive(pks: Sequence[int], reason: str, now: datetime) -> tuple[int, set[str]]:

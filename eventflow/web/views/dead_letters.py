@@ -56,17 +56,18 @@ def page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     asked = wanted(request)
     causes = letters.causes(replace(asked, group=None), now)
-    cause = next((each for each in causes if each.group.pk == asked.group), None)
-    stepped_in = cause is not None
+    chosen = _named(request, "letter")
+    opened = chosen is not None
+    # A live update keeps the letter that is being read, also when it has left the list meanwhile.
+    chosen = chosen or _named(request, "keep")
+    wished = asked.group or (chosen.group_id if chosen else None)
+    cause = next((each for each in causes if each.group.pk == wished), None)
+    stepped_in = cause is not None and bool(asked.group or opened)
     if cause is None and causes:
         cause = causes[0]
     listed = letters.Page([], 0)
     if cause:
         listed = letters.page(replace(asked, group=cause.group.pk), request.GET.get("after", ""))
-    chosen = _named(request, "letter")
-    opened = chosen is not None
-    # A live update keeps the letter that is being read, also when it has left the list meanwhile.
-    chosen = chosen or _named(request, "keep")
     if chosen is None and listed.letters:
         chosen = letters.letter(listed.letters[0].pk)
     group = cause.group.pk if cause else None
@@ -139,7 +140,7 @@ def chosen_letters(request: HttpRequest) -> tuple[list[int], int]:
     asked = wanted(request)
     if not asked.group:
         return [], 0
-    found = letters.pks(asked)
+    found = letters.open_pks(asked)
     return found[:MAX_AT_ONCE], len(found)
 
 
