@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup run demo test check fix bench
+.PHONY: help setup run demo test check fix bench shots picture
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -50,3 +50,9 @@ fix: setup ## let the linters mend what they can
 
 bench: setup ## the short form of every published figure
 	@$(PY) -m benchmarks
+
+shots: setup ## a screenshot of every page (light, dark, 390 px) into shots/; needs Chromium
+	@$(PY) -m tests.journeys.shots
+
+picture: setup ## README's picture, demo/topology.png, anew; needs Chromium
+	@$(PY) -m tests.journeys.shots --picture
