@@ -18,6 +18,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Eventflow is not configured right: {error}")
+    except OSError as error:
+        # The settings read and make files in the data folder; each command tells its own troubles itself.
+        if error.filename is None:
+            raise
+        sys.exit(f"Cannot use {error.filename}: {error.strerror}. Choose another folder with EVENTFLOW_DATA.")
 
 
 if __name__ == "__main__":

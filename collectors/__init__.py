@@ -3,7 +3,7 @@
 The registry: a source URL's scheme names the package that knows how to look at it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -25,14 +25,22 @@ def _package(url: str) -> str:
     return SCHEMES[scheme]
 
 
-def from_url(name: str, url: str, *, seconds: float | None = None, correlation_keys: Sequence[str] = ()) -> Collector:
+def from_url(
+    name: str,
+    url: str,
+    *,
+    seconds: float | None = None,
+    correlation_keys: Sequence[str] = (),
+    resume: Mapping[str, int] | None = None,
+) -> Collector:
     """The collector of source `name` at `url`. Raises a permanent CollectorError for a scheme nobody knows.
 
-    `seconds` between two looks (None: the collector's own), `correlation_keys`: the operator's header names.
+    `seconds` between two looks (None: the collector's own), `correlation_keys`: the operator's header names,
+    `resume`: the cursors that an earlier collector's last status told.
     """
     options = {} if seconds is None else {"seconds": seconds}
     make = import_module(_package(url)).collector
-    collector: Collector = make(name, url, correlation_keys=tuple(correlation_keys), **options)
+    collector: Collector = make(name, url, correlation_keys=tuple(correlation_keys), resume=resume, **options)
     return collector
 
 

@@ -5,15 +5,15 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 
 def _attributes(**values: str) -> list[KeyValue]:
-    return [
-        KeyValue(key=name.replace("__", "."), value=AnyValue(string_value=value)) for name, value in values.items()
-    ]
+    return [KeyValue(key=name.replace("__", "."), value=AnyValue(string_value=value)) for name, value in values.items()]
 
 
 @dataclass
@@ -30,15 +30,14 @@ class Hop:
     processed: bytes = field(default_factory=lambda: secrets.token_bytes(8))
     at_ns: int = field(default_factory=time.time_ns)
 
-    def request(self) -> bytes:
-        """The export request with both spans."""
+    def request(self, *, sender: bool = True) -> bytes:
+        """The export request with both spans, or with the consumer's only."""
         send = self._span(self.sent, f"send {self.destination}", Span.SPAN_KIND_PRODUCER, "send", 0)
         process = self._span(self.processed, f"process {self.destination}", Span.SPAN_KIND_CONSUMER, "process", 3)
         process.parent_span_id = self.sent
         process.attributes.extend(_attributes(messaging__consumer__group__name=self.group))
-        return ExportTraceServiceRequest(
-            resource_spans=[self._of(self.source, send), self._of(self.consumer, process)]
-        ).SerializeToString()
+        seen = [self._of(self.source, send)] if sender else []
+        return ExportTraceServiceRequest(resource_spans=[*seen, self._of(self.consumer, process)]).SerializeToString()
 
     def _span(self, span_id: bytes, name: str, kind: "Span.SpanKind", operation: str, later_ms: int) -> Span:
         start = self.at_ns + later_ms * 1_000_000
@@ -64,6 +63,12 @@ class Hop:
         found = ResourceSpans(scope_spans=[ScopeSpans(spans=[span])])
         found.resource.attributes.extend(_attributes(service__name=service))
         return found
+
+
+def context(extracted: Context) -> tuple[bytes, bytes]:
+    """Trace id and span id out of what a propagator extracted."""
+    found = trace.get_current_span(extracted).get_span_context()
+    return found.trace_id.to_bytes(16, "big"), found.span_id.to_bytes(8, "big")
 
 
 def post(address: str, body: bytes, timeout: float = 10) -> bool:

@@ -235,6 +235,7 @@ class NatsCollector:
             calls=self._client.calls - calls,
             received_bytes=self._client.received_bytes - received,
             cycle_seconds=time.perf_counter() - started,
+            cursors=self.cursors,
         )
 
     def _remarks(self) -> list[str]:

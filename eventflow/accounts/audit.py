@@ -20,3 +20,8 @@ def record(
     return AuditEntry.objects.create(
         at=now, actor=actor, action=action, target=target[:300], reason=reason[:500], details=dict(details or {})
     )
+
+
+def recent(since: datetime, limit: int) -> list[AuditEntry]:
+    """The newest entries, newest first."""
+    return list(AuditEntry.objects.filter(at__gte=since).order_by("-at", "-pk")[:limit])

@@ -243,6 +243,8 @@ class SourceStatus:
     calls: int = 0
     received_bytes: int = 0
     cycle_seconds: float = 0.0
+    cursors: Mapping[str, int] = field(default_factory=dict)
+    """How far what lies at the source was read *and stored*: given back as `resume` after a restart."""
 
 
 Observation: TypeAlias = SpanBatch | LagSample | DestinationSample | DeadLetter | SourceStatus

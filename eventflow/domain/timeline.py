@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_model import DeadLettering, Delivery, Flow, FlowLetter, Publication
 from eventflow.domain.hop import Context
+from eventflow.domain.timeline_folds import fold_repeats
 from eventflow.domain.timeline_rows import Bar, BarKind, PathSum, Row, RowKind, mark_critical_path
 
 __all__ = ["Bar", "BarKind", "PathSum", "Row", "RowKind", "Timeline", "timeline"]
@@ -35,6 +36,7 @@ def timeline(flow: Flow, now_ns: int) -> Timeline:
     """The rows of `flow`. What is still awaited lasts until now."""
     rows = list(_numbered(_rows(flow, now_ns)))
     rows, path = mark_critical_path(rows)
+    rows = fold_repeats(rows)
     starts = [flow.started_ns, *(row.start_ns for row in rows)]
     ends = [flow.ended_ns, *(row.end_ns for row in rows)]
     return Timeline(tuple(rows), min(starts), max(ends), path)

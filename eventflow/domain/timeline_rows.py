@@ -60,6 +60,8 @@ class Row:
     delivery: Delivery | None = None
     dead: DeadLettering | None = None
     letter: FlowLetter | None = None
+    repeats: int = 1
+    """How many rows of the same shape this one stands for."""
     context: Context | None = None
     """The span that the side panel shows; None where there is none."""
 

@@ -231,7 +231,11 @@ def _is_internal(patterns: Sequence[str]) -> bool:
 def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
     """An off-ramp per service: letters that wait, and dead-letter destinations that its groups are configured with."""
     configured: dict[str, set[str]] = {}
+    holders = {(one.system, one.container) for one in joined.destinations if one.container}
     for place in joined.destinations:
+        if (place.system, place.name) in holders:
+            # A stream is told of by the subjects it holds.
+            continue
         for (system, name), owners in joined.owners.items():
             if system == place.system and name in place.dead_letters_of:
                 for service in owners:

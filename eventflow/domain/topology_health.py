@@ -56,9 +56,11 @@ def lagging(
     firing: str = "",
     firing_level: Level = "warn",
 ) -> Health:
-    """How a consumer group fares: its alert, the lag engine's word, then the age of what waits."""
+    """How a consumer group fares: its alert, the lag engine's word, then the age of what waits (if that is current)."""
     if firing:
         return Health(firing_level, WORDS[firing_level], firing)
+    if status == LagStatus.UNKNOWN:
+        return Health("idle", "Unknown", reason or "the broker does not tell")
     if status in BEHIND:
         return Health("crit", "Critical", reason)
     if age_seconds is not None and age_seconds > CRITICAL_SECONDS:
@@ -69,8 +71,6 @@ def lagging(
         return Health("warn", "Behind", "oldest waiting over 30 s")
     if status == LagStatus.DRAINING:
         return Health("ok", "Draining", reason)
-    if status == LagStatus.UNKNOWN:
-        return Health("idle", "Unknown", reason or "the broker does not tell")
     if status in (LagStatus.IDLE, LagStatus.ABANDONED):
         return Health("idle", "Idle", reason)
     return Health("ok", "Healthy", reason)

@@ -13,7 +13,7 @@ from django.http import QueryDict
 from eventflow.domain.clock import instant, nanoseconds
 from eventflow.domain.flow import FlowStatus, FlowSummary
 from eventflow.domain.flow_query import FlowQuery
-from eventflow.web.flow_timeline import length
+from eventflow.web.flow_axis import length
 
 RANGES: Mapping[str, tuple[str, timedelta | None]] = {
     "15m": ("Last 15 minutes", timedelta(minutes=15)),

@@ -8,15 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from eventflow.domain.flow import DeliveryStatus, Flow, ReplayState
-from eventflow.domain.timeline import Bar, BarKind, Row, RowKind, Timeline
-from eventflow.web.formats import duration
-
-MS = 1_000_000
-_BEFORE, _AFTER = 0.012, 0.042
-"""Room left and right of the flow, as parts of its length, so that the first and last marks are whole."""
-_WIDE = 16.0
-"""Percent of the axis from which a label fits into its bar, when nothing knows how many pixels that is."""
-_STEPS = tuple(m * 10**e for e in range(-3, 13) for m in (1, 2, 5))
+from eventflow.domain.timeline import BarKind, Row, RowKind, Timeline
+from eventflow.web.flow_axis import MS, Axis, Label, Mark, Tick, length
 
 REPLAY_WORDS = {
     ReplayState.QUEUED: "waiting for the worker",
@@ -29,55 +22,6 @@ REPLAY_WORDS = {
     ReplayState.CANCELLED: "cancelled",
     ReplayState.UNKNOWN: "outcome unknown",
 }
-
-
-def length(ns: int | None) -> str:
-    """A duration as the timeline writes it: one decimal up to a minute."""
-    if ns is None:
-        return "–"
-    seconds = ns / 1e9
-    return f"{seconds:.1f} s" if 0.9995 <= seconds < 59.95 else duration(seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A bar, in percent of the axis and in milliseconds after the flow's start."""
-
-    cls: str
-    left: float
-    width: float
-    a: float
-    z: float
-
-    @property
-    def style(self) -> str:
-        return f"left:{self.left:.3f}%;width:{self.width:.3f}%"
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Text beside or in a bar. `place` is ``right``, ``flip`` (left of it) or ``in``."""
-
-    text: str
-    place: str
-    left: float
-    a: float
-    z: float
-    inner: bool = False
-    """Only shown where the bar between `a` and `z` has room for it."""
-    fits: bool = True
-    short: str = ""
-    """What to write while the label inside the row's first bar is shown; "" if always the same."""
-    full: str = ""
-
-    @property
-    def cls(self) -> str:
-        return self.place if self.fits else f"{self.place} room"
-
-    @property
-    def style(self) -> str:
-        shift = ";transform:translate(-50%,-50%)" if self.place == "in" else ""
-        return f"left:{self.left:.3f}%{shift}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +50,6 @@ class ViewRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    left: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """The whole timeline, ready to be drawn. `start_ms`, `end_ms`: the axis' ends in milliseconds after the start."""
 
@@ -126,49 +64,9 @@ class View:
     overview: tuple[Mark, ...] = field(default=())
 
 
-class _Axis:
-    def __init__(self, line: Timeline) -> None:
-        self.zero = line.start_ns
-        long = max(line.end_ns - line.start_ns, MS)
-        self.start, self.end = -long * _BEFORE, long * (1 + _AFTER)
-
-    def ms(self, ns: int) -> float:
-        return round((ns - self.zero) / MS, 3)
-
-    def percent(self, ns: int) -> float:
-        return (ns - self.zero - self.start) / (self.end - self.start) * 100
-
-    def mark(self, bar: Bar) -> Mark:
-        left = self.percent(bar.start_ns)
-        width = 0.0 if bar.kind in (BarKind.PUBLISHED, BarKind.DEAD) else self.percent(bar.end_ns) - left
-        return Mark(bar.kind.value, left, width, self.ms(bar.start_ns), self.ms(bar.end_ns))
-
-    def inside(self, text: str, bar: Bar) -> Label:
-        middle = (self.percent(bar.start_ns) + self.percent(bar.end_ns)) / 2
-        return Label(text, "in", middle, self.ms(bar.start_ns), self.ms(bar.end_ns), inner=True, fits=self.fits(bar))
-
-    def beside(self, text: str, start_ns: int, end_ns: int, short: str = "", full: str = "") -> Label:
-        flip = self.percent(end_ns) > 80
-        left = self.percent(start_ns if flip else end_ns)
-        place = "flip" if flip else "right"
-        return Label(text, place, left, self.ms(start_ns), self.ms(end_ns), short=short, full=full)
-
-    def fits(self, bar: Bar) -> bool:
-        return self.percent(bar.end_ns) - self.percent(bar.start_ns) > _WIDE
-
-    def ticks(self) -> Iterable[Tick]:
-        long = (self.end - self.start) / MS
-        step = next((s for s in _STEPS if long / s < 9), _STEPS[-1])
-        for number in range(10):
-            ns = round(number * step * MS)
-            if ns <= self.end:
-                text = "0" if number == 0 else length(ns).replace(".0 s", " s")
-                yield Tick(self.percent(self.zero + ns), text)
-
-
 def view(flow: Flow, line: Timeline, selected: Row | None, *, by_service: bool = False) -> View:
     """Everything the timeline's template shows."""
-    axis = _Axis(line)
+    axis = Axis(line)
     rows = [_row(axis, flow, row, selected) for row in line.rows]
     path = line.path
     spent = [("in broker", path.waiting_ns), ("processing", path.working_ns), ("backoff", path.backoff_ns)]
@@ -210,10 +108,12 @@ def _at_depth(shown: ViewRow, depth: int) -> ViewRow:
     return ViewRow(**{**values, "depth": depth})
 
 
-def _row(axis: _Axis, flow: Flow, row: Row, selected: Row | None) -> ViewRow:
+def _row(axis: Axis, flow: Flow, row: Row, selected: Row | None) -> ViewRow:
     draw = _DRAW[row.kind]
     name, via, labels = draw(axis, flow, row)
     letter = row.letter
+    if row.repeats > 1:
+        name = f"{row.repeats:,} × {name}"
     return ViewRow(
         row=row,
         marks=tuple(axis.mark(bar) for bar in row.bars),
@@ -238,7 +138,7 @@ def _replayable(row: Row) -> bool:
     return row.delivery.status is DeliveryStatus.DEAD_LETTERED
 
 
-def _publish(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _publish(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     publication = row.publication
     if publication is None:
         return row.destination or "", "", []
@@ -253,7 +153,7 @@ def _publish(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     return row.destination or "destination unknown", by, [axis.beside(text, row.start_ns, row.end_ns)]
 
 
-def _delivery(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _delivery(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     delivery = row.delivery
     if delivery is None:
         return "", "", []
@@ -276,7 +176,7 @@ def _delivery(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]
     return delivery.service, via, labels
 
 
-def _attempt(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _attempt(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     if row.delivery is None:
         return "", "", []
     attempt = row.delivery.attempts[row.number - 1]
@@ -290,7 +190,7 @@ def _attempt(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     return f"Attempt {attempt.number}", error, labels
 
 
-def _dead(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _dead(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     text = ""
     if row.delivery is not None and row.delivery.status is DeliveryStatus.RECOVERED:
         text = "replayed since"
@@ -302,11 +202,11 @@ def _dead(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     return "Dead-lettered", row.destination or "", labels
 
 
-def _lone_letter(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _lone_letter(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     return "Dead-lettered", row.destination or "", [axis.beside("no span of its consumer seen", row.at_ns, row.at_ns)]
 
 
-def _replay(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _replay(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     replay = row.publication.replay if row.publication else None
     if replay is None:
         return row.destination or "", "", []
@@ -314,7 +214,7 @@ def _replay(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     return row.destination or "Replay", by, [axis.beside(REPLAY_WORDS[replay.state], row.at_ns, row.at_ns)]
 
 
-def _awaited(axis: _Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
+def _awaited(axis: Axis, flow: Flow, row: Row) -> tuple[str, str, list[Label]]:
     waited = length(row.end_ns - row.start_ns)
     text = f"{waited} in broker, not consumed yet"
     return row.service or "no consumer yet", "", [axis.inside(text, row.bars[0])]

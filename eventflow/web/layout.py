@@ -19,9 +19,11 @@ from eventflow.web.layout_ranks import ranks
 from eventflow.web.layout_routes import Route, curve, rounded
 
 HEAD, ROW, LETTER = 40, 24, 6.6
-SERVICE_WIDTHS, PLACE_WIDTHS, PLACE_HEIGHT = (148, 190), (112, 190), 50
+SERVICE_WIDTHS, PLACE_WIDTHS, PLACE_HEIGHT = (136, 188), (108, 188), 50
 RAMP_GAP, RAMP_HEIGHT, RAMP_INDENT = 16, 36, 34
-NODE_GAP, LAYER_GAP, MARGIN = 26, 64, 60
+ROOM = RAMP_GAP + RAMP_HEIGHT
+"""Kept free below a service with consumer groups, whether or not letters wait: a first letter moves nothing."""
+NODE_GAP, LAYER_GAP = 24, 58
 KEPT = 16
 OPTIONS = {
     "routing": {"style": "orthogonal", "port_sides": "facing_only"},
@@ -194,9 +196,14 @@ def _beside(
     for step in range(400):
         for sign in (1, -1):
             spot = y + sign * step * 10
-            if all(spot + h + MARGIN + NODE_GAP <= box.y or box.bottom + MARGIN + NODE_GAP <= spot for box in taken):
+            if all(spot + h + ROOM + NODE_GAP <= box.y or box.bottom + ROOM + NODE_GAP <= spot for box in taken):
                 return Box(round(x), round(spot), w, h)
-    return Box(round(x), round(max((box.bottom for box in taken), default=0) + MARGIN), w, h)
+    return Box(round(x), round(max((box.bottom for box in taken), default=0) + ROOM), w, h)
+
+
+def _along(distance: float, side: float) -> float:
+    """A port's place on its side as graphlay counts it: -1 at the top, 1 at the bottom."""
+    return 2 * distance / side - 1
 
 
 def _request(
@@ -205,17 +212,14 @@ def _request(
     """The graph in graphlay's terms: with boxes to route around, or with ranks to be placed by."""
     graph = graphlay.Graph()
     rank = {} if boxes else ranks(topology)
-    ramped = {service.id for service in topology.services if service.groups}
     for node, (w, h) in sizes.items():
-        margin = {"top": 0.0, "bottom": float(MARGIN) if node in ramped else 0.0, "left": 0.0, "right": 0.0}
-        fields: dict[str, Any] = {"margin": margin}
+        fields: dict[str, Any] = {}
         if boxes:
             fields["position"] = {"x": boxes[node].x + w / 2, "y": boxes[node].y + h / 2}
         else:
             fields["rank"] = {"fixed": rank.get(node, 0)}
         graph.node(node, width=float(w), height=float(h), **fields)
     if boxes:
-        # The room for off-ramps is kept free whether or not there is one yet: a first letter moves nothing.
         for service in topology.services:
             if service.groups:
                 room = _ramp_box(boxes[service.id])
@@ -225,11 +229,11 @@ def _request(
     for edge in _lines_of(topology):
         start, end = sizes[edge.source][1], sizes[edge.target][1]
         if edge.kind == "publish":
-            source: object = {"offset": {"side": "right", "t": 20 / start}}
+            source: object = {"offset": {"side": "right", "t": _along(20, start)}}
             target: object = {"side": "left"}
         else:
             source = {"side": "right"}
-            target = {"offset": {"side": "left", "t": (HEAD + ROW * rows[edge.port] + ROW / 2) / end}}
+            target = {"offset": {"side": "left", "t": _along(HEAD + ROW * rows[edge.port] + ROW / 2, end)}}
         graph.edge(edge.source, edge.target, source_port=source, target_port=target, thickness=5.0)
     return graph
 
@@ -237,11 +241,12 @@ def _request(
 def _fresh(topology: Topology, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Box]:
     if not sizes:
         return {}
-    placed = graphlay.layout(_request(topology, sizes, None), options=OPTIONS)
+    ramped = {service.id for service in topology.services if service.groups}
+    roomy = {node: (w, h + ROOM if node in ramped else h) for node, (w, h) in sizes.items()}
+    placed = graphlay.layout(_request(topology, roomy, None), options=OPTIONS)
     boxes = {}
     for node, (x, y) in placed.positions().items():
-        w, h = sizes[node]
-        boxes[node] = Box(round(x - w / 2), round(y - h / 2), w, h)
+        boxes[node] = Box(round(x - roomy[node][0] / 2), round(y - roomy[node][1] / 2), *sizes[node])
     return boxes
 
 

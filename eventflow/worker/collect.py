@@ -6,7 +6,7 @@ cancelling ends every collector before it returns. Knows no Django: what to do w
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import collectors
@@ -36,10 +36,17 @@ class _Unusable:
         raise self._error
 
 
-def collector(name: str, url: str, *, seconds: float, correlation_keys: Sequence[str] = ()) -> Collector:
+def collector(
+    name: str,
+    url: str,
+    *,
+    seconds: float,
+    correlation_keys: Sequence[str] = (),
+    resume: Mapping[str, int] | None = None,
+) -> Collector:
     """The collector of a configured source; one that only tells the reason when there is none for its URL."""
     try:
-        return collectors.from_url(name, url, seconds=seconds, correlation_keys=correlation_keys)
+        return collectors.from_url(name, url, seconds=seconds, correlation_keys=correlation_keys, resume=resume)
     except CollectorError as error:
         return _Unusable(name, url, error)
 

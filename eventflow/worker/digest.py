@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
@@ -108,7 +107,6 @@ class Digester:
         if now >= self._compact_at:
             self._compact_at = now + COMPACT_SECONDS
             spans.compact(timezone.now())
-            spans.prune(timezone.now() - timedelta(hours=settings.EVENTFLOW_RETENTION_HOURS))
 
     def _tell(self, keys: frozenset[str], topics: set[str]) -> None:
         if keys:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import urllib.parse
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -100,6 +101,14 @@ def _apprise(channel: Channel, message: Message) -> None:
         if isinstance(host, str) and ("." in host or host == "localhost" or ":" in host):
             resolve(host, int(getattr(service, "port", None) or 0))
             break
-    kinds = {Event.RESOLVED: apprise.NotifyType.SUCCESS, Event.FIRING: apprise.NotifyType.WARNING}
-    if not service.notify(title=message.headline, body=message.text, notify_type=kinds[message.event]):
+    try:
+        told = _tell(service, message)
+    except Exception as error:  # any of a hundred plugins; one must not keep the others' news
+        raise DeliveryError(f"the service failed: {type(error).__name__}") from error
+    if not told:
         raise DeliveryError("the service refused it or could not be reached")
+
+
+def _tell(service: Any, message: Message) -> bool:
+    kind = "success" if message.event == Event.RESOLVED else "warning"
+    return bool(service.notify(title=message.headline, body=message.text, notify_type=kind))

@@ -75,17 +75,22 @@ def _send_replay(replay: Replay, lines: "Lines", clock: Callable[[], datetime]) 
         return 0
     sent = 0
     for item in reads.queued(replay.pk, decision.send):
+        if lines.is_down(item.letter.source):
+            continue
         sent += _send_item(item, replay, lines, clock)
     return sent
 
 
 def _send_item(item: ReplayItem, replay: Replay, lines: "Lines", clock: Callable[[], datetime]) -> bool:
     """One message; True when the broker took it."""
+    source = item.letter.source
     try:
-        replayer = lines.to(item.letter.source)
+        replayer = lines.to(source)
     except CollectorError as error:
         if error.permanent and _claim(item, clock()):
             _tell(item, ledger.Declined(str(error), permanent=True, reached=False), clock())
+        elif not error.permanent:
+            lines.mark_down(source)
         return False
     if not _claim(item, clock()):
         return False
@@ -93,17 +98,22 @@ def _send_item(item: ReplayItem, replay: Replay, lines: "Lines", clock: Callable
     try:
         position = lines.run(_send(replayer, _message(item)))
     except CollectorError as error:
+        if not error.reached and not error.permanent:
+            lines.mark_down(source)
         declined = ledger.Declined(str(error), permanent=error.permanent, reached=error.reached)
-        _tell(item, declined, clock())
-        _log_span(item, started, clock(), str(error), replay.created_by_name)
-        return False
     except TimeoutError:
-        _tell(item, ledger.Declined("The broker did not answer in time", permanent=False, reached=True), clock())
-        _log_span(item, started, clock(), "no answer in time", replay.created_by_name)
-        return False
-    _tell(item, ledger.Accepted(position), clock())
-    _log_span(item, started, clock(), "", replay.created_by_name)
-    return True
+        declined = ledger.Declined("The broker did not answer in time", permanent=False, reached=True)
+    except Exception:  # whatever it was, the message may be out: say so rather than leave it to the lease
+        log.exception("sending a replay to %s failed unexpectedly", source)
+        declined = ledger.Declined("Sending failed unexpectedly; the log says more", permanent=False, reached=True)
+    else:
+        _tell(item, ledger.Accepted(position), clock())
+        _log_span(item, started, clock(), "", replay.created_by_name)
+        return True
+    _tell(item, declined, clock())
+    if declined.permanent or declined.reached:
+        _log_span(item, started, clock(), declined.message, replay.created_by_name)
+    return False
 
 
 def _claim(item: ReplayItem, now: datetime) -> bool:
@@ -165,6 +175,7 @@ class Lines:
         self._connect = connect
         self._runner = asyncio.Runner()
         self._made: dict[str, Replayer | CollectorError] = {}
+        self._down: set[str] = set()
 
     def __enter__(self) -> "Lines":
         return self
@@ -177,6 +188,13 @@ class Lines:
                 except (CollectorError, TimeoutError) as error:
                     log.warning("a replay connection did not close: %s", error)
         self._runner.close()
+
+    def mark_down(self, source: str) -> None:
+        """Do not try this source again in this round: each try may take a timeout."""
+        self._down.add(source)
+
+    def is_down(self, source: str) -> bool:
+        return source in self._down
 
     def run(self, work: Coroutine[object, object, str]) -> str:
         """Wait for a piece of asynchronous work."""

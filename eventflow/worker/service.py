@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import uvicorn
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
@@ -23,7 +24,8 @@ from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
-from eventflow.worker import addresses, collect, sources
+from eventflow.store.queries import sources as queries
+from eventflow.worker import addresses, collect, self_tracing, sources
 from eventflow.worker.digest import Digester
 from eventflow.worker.embedded_celery import EmbeddedCelery
 
@@ -147,6 +149,7 @@ class Service:
         recorder = Recorder(digester.wake)
         digester.start()
         stack.callback(digester.stop)
+        stack.callback(self_tracing.install(digester.wake))
         stack.callback(recorder.close)
         task = asyncio.create_task(self._collect(recorder.emit))
 
@@ -170,12 +173,14 @@ class Service:
                 )
             )
         if "collect" in self.roles:
+            resume = await sync_to_async(queries.cursors)()
             found.extend(
                 collect.collector(
                     source.name,
                     source.url,
                     seconds=settings.EVENTFLOW_POLL_SECONDS,
                     correlation_keys=settings.EVENTFLOW_CORRELATION_KEYS,
+                    resume=resume.get(source.name),
                 )
                 for source in sources.parse_all(settings.EVENTFLOW_SOURCES)
             )

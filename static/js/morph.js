@@ -4,7 +4,7 @@
 // Children are matched by id or data-key, else by position and tag. Never parses text: both sides are trees already.
 
 /** Classes that scripts set and the server does not know. */
-const SCRIPT_CLASSES = ["cursor", "sel", "near"];
+const SCRIPT_CLASSES = ["cursor", "near"];
 
 /** @param {Node} node */
 const keyOf = (node) => (node instanceof Element ? node.id || node.getAttribute("data-key") || "" : "");

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import (
     Delivery,
     DeliveryStatus,
@@ -18,6 +19,7 @@ from eventflow.domain.flow import (
 )
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Operation, Span, SpanKind, SpanStatus
+from eventflow.domain.timeline import timeline
 from tests.flow_factory import (
     GIFT_CARD,
     KEY,
@@ -469,3 +471,18 @@ def test_a_flow_that_many_groups_have_not_had_says_how_many():
         consumers={"orders.placed": {"audit", "payment"}},
     )
     assert found.status_place == "2 groups"
+
+
+def test_a_very_long_timeline_folds_what_repeats_and_never_what_failed():
+    spans = []
+    for n in range(400):
+        spans.append(publish(f"p{n}", n, n + 1, service="web", to="orders"))
+        error = GIFT_CARD if n == 123 else None
+        spans.append(consume(f"c{n}", n + 2, n + 3, service="audit-log", from_="orders", parent=f"p{n}", error=error))
+    rows = timeline(flow(spans), nanoseconds(at(120_000))).rows
+    assert [(row.service, row.repeats) for row in rows] == [
+        ("web", 399),
+        ("audit-log", 1),
+        ("web", 1),
+        ("audit-log", 1),
+    ]

@@ -65,7 +65,7 @@ def _run(folder: Path, rate: float, *, story: bool) -> int:
     shop = Shop(folder / "shop", f"http://{otlp}", rate, story=story)
     # Afresh means a database of its own: never the one that a running installation uses.
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
-    environment["EVENTFLOW_DATA"] = str(folder / "eventflow")
+    environment |= {"EVENTFLOW_DATA": str(folder / "eventflow"), "EVENTFLOW_DEMO": "1"}
     return live.run(shop, [sys.executable, "manage.py", "up"], environment, [otlp, http])
 
 

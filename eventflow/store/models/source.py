@@ -13,6 +13,8 @@ class Source(models.Model):
     calls = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     cycle_seconds = models.FloatField(default=0)
+    cursors = models.JSONField(default=dict)
+    """How far its dead letters were read and stored: where a restarted collector goes on."""
     seen_at = models.DateTimeField(null=True)
     """When it last said anything."""
     ok_at = models.DateTimeField(null=True)

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q
 
+from eventflow.domain.lag import LagStatus
 from eventflow.domain.topology import ARRIVING_SECONDS
 from eventflow.domain.topology_model import DestinationInfo, GroupLag, LetterCount
 from eventflow.store.models import ConsumerGroup, DeadLetter, Destination, Incident
-from eventflow.store.queries.lag import FIRING, subject
+from eventflow.store.queries.lag import FIRING, stale_seconds, subject
 
 GONE = timedelta(hours=1)
 
@@ -26,6 +27,9 @@ def groups(now: datetime) -> list[GroupLag]:
 
 
 def _group(row: ConsumerGroup, alert: Incident | None, now: datetime) -> GroupLag:
+    status, reason = row.status, row.status_reason
+    if (now - row.seen_at).total_seconds() > stale_seconds():
+        status, reason = LagStatus.UNKNOWN, "no sample came any more"
     return GroupLag(
         pk=row.pk,
         source=row.source,
@@ -37,10 +41,11 @@ def _group(row: ConsumerGroup, alert: Incident | None, now: datetime) -> GroupLa
         subscriptions=tuple(row.subscriptions),
         ready=row.ready,
         in_flight=row.in_flight,
-        age_seconds=max(0.0, (now - row.oldest_at).total_seconds()) if row.oldest_at else None,
+        # As of its sample: a broker we no longer see does not get later by itself.
+        age_seconds=max(0.0, (row.seen_at - row.oldest_at).total_seconds()) if row.oldest_at else None,
         out_rate=row.out_rate,
-        status=row.status,
-        reason=row.status_reason,
+        status=status,
+        reason=reason,
         trend=row.trend,
         firing=alert.title if alert else "",
         firing_level="crit" if alert and alert.severity == "critical" else "warn",

@@ -44,6 +44,11 @@ class SourceRow:
         return {"connecting": "Connecting", "blind": "Blind", "stopped": "Stopped"}.get(self.state, self.state)
 
 
+def cursors() -> dict[str, dict[str, int]]:
+    """Where each source's collector goes on after a restart. One query."""
+    return dict(Source.objects.values_list("name", "cursors"))
+
+
 def all_sources() -> list[SourceRow]:
     """Every source by name."""
 

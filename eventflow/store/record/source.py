@@ -33,6 +33,7 @@ def _fill(row: Source, status: SourceStatus) -> Source:
     row.calls, row.received_bytes, row.cycle_seconds = status.calls, status.received_bytes, status.cycle_seconds
     if status.state == "ok":
         row.ok_at = status.at
+        row.cursors = dict(status.cursors) or row.cursors
     return row
 
 

@@ -144,6 +144,8 @@ def _prepare(ids: list[int], arrived: Collection[Span], rejected: list[Rejected]
     touched = new.keys() | members.after.keys()
     keys = members.keys(touched)
     keys.update(key for origins in load.members(backlinked - touched).values() for key in origins)
+    # Lines that a letter's trace alone made: the trace is here now and may belong elsewhere.
+    keys.update(load.lines(new.keys() - members.before.keys()))
     traces_of = _traces_of(keys, members)
     loaded = {trace: {**old.get(trace, {}), **new.get(trace, {})} for trace in sent if trace not in huge}
     grown = {trace: size + len(new.get(trace, ())) for trace, size in sizes.items() if trace in huge}

@@ -8,7 +8,7 @@ from django.db.models import Count
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
-from eventflow.store.models import FlowMember, StoredLink, StoredSpan
+from eventflow.store.models import FlowMember, FlowRow, StoredLink, StoredSpan
 from eventflow.store.spans import codec
 from eventflow.store.spans.rows import chunks
 
@@ -147,3 +147,20 @@ def linking_to(contexts: Collection[Context]) -> set[str]:
         ).values_list("trace_id", "linked_trace_id", "linked_span_id")
         found.update(source for source, *target in rows if Context(*target) in wanted)
     return found
+
+
+def lines(keys: Collection[str]) -> set[str]:
+    """Which of these keys have a line in the list of flows."""
+    found: set[str] = set()
+    for part in chunks(keys):
+        found.update(FlowRow.objects.filter(key__in=part).values_list("key", flat=True))
+    return found
+
+
+def first_spans(trace_ids: Collection[str], limit: int) -> list[Span]:
+    """The earliest spans of these traces."""
+    found: list[tuple[int, bytes | memoryview]] = []
+    for part in chunks(trace_ids):
+        rows = StoredSpan.objects.filter(trace_id__in=part).order_by("start_ns").values_list("start_ns", "body")
+        found = sorted((*found, *rows[:limit]), key=lambda row: row[0])[:limit]
+    return [decoded(body) for _, body in found]

@@ -57,9 +57,7 @@ def settle(new: Mapping[str, Mapping[Context, Span]]) -> Membership:
     without = {trace for trace, origins in known.items() if "direct" not in origins.values()}
     for trace, targets in load.links_from(without).items():
         links[trace] |= targets
-    replayed, keys_of_replays = _replays(without)
-    for trace, targets in replayed.items():
-        links[trace] |= targets
+    keys_of_replays = _replayed(without, links)
     moved = {trace for trace in new.keys() - without if known[trace] != found.before.get(trace)}
     pending = without
     for _ in range(ROUNDS):
@@ -105,7 +103,8 @@ def _inherit(
     for trace in sorted(pending):
         keys = set(keys_of_replays.get(trace, ()))
         for target in links.get(trace, ()):
-            keys.update(known.get(target) or stored.get(target) or (target,))
+            # Nothing is known of a target that has not come yet; it may be a replay, whose flow is.
+            keys.update(known.get(target) or stored.get(target) or keys_of_replays.get(target, {target}))
         inherited: Origins = dict.fromkeys(sorted(keys)[:KEYS_PER_TRACE], "inherited") if keys else {trace: "trace"}
         if inherited != known[trace]:
             known[trace] = inherited
@@ -128,15 +127,20 @@ def _dependents(moved: set[str], links: dict[str, set[str]], known: dict[str, Or
     return heirs
 
 
-def _replays(traces: Collection[str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """For traces that carry a replayed message: the traces of its letter, and the flow its letter names."""
-    letters: dict[str, set[str]] = {}
+def _replayed(traces: Collection[str], links: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Trace that carries a replay → the flows its letters name; a letter that names none gives a link to its trace."""
+    sources: dict[str, set[str]] = {}
+    for trace in traces:
+        for source in (trace, *links[trace]):
+            sources.setdefault(source, set()).add(trace)
     keys: dict[str, set[str]] = {}
-    for part in chunks(traces):
+    for part in chunks(sources):
         rows = ReplayItem.objects.filter(trace_id__in=part)
-        for trace, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
+        for source, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
+            named = keys.setdefault(source, set())
             if key:
-                keys.setdefault(trace, set()).add(fit(key))
-            elif letter_trace and letter_trace != trace:
-                letters.setdefault(trace, set()).add(letter_trace)
-    return letters, keys
+                named.add(fit(key))
+            elif letter_trace:
+                for trace in sources[source] - {letter_trace}:
+                    links[trace].add(letter_trace)
+    return keys

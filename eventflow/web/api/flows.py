@@ -52,9 +52,10 @@ class FlowPage(Schema):
 
 
 class FlowFilters(Schema):
-    """All given filters must hold."""
+    """All given filters must hold. `plumbing`: also traces without any message and without a correlation id."""
 
     correlation_id: str = ""
+    plumbing: bool = False
     service: str = ""
     destination: str = ""
     event_type: str = ""
@@ -173,6 +174,7 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
     now = timezone.now()
     wanted = FlowQuery(
         text=filters.correlation_id,
+        plumbing=filters.plumbing,
         service=filters.service or None,
         destination=filters.destination or None,
         event_type=filters.event_type or None,

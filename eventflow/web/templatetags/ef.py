@@ -175,6 +175,12 @@ def bell() -> tuple[list[alerts.IncidentView], list[alerts.IncidentView]]:
 
 
 @register.filter
+def service_class(state: str) -> str:
+    """The class of a service's dot for its part in a flow (`ServiceMark.state`)."""
+    return {"failed": "crit", "recovered": "warn", "waiting": "ghost"}.get(state, "")
+
+
+@register.filter
 def half(value: float) -> float:
     """For drawing something around its middle."""
     return value / 2

@@ -7,6 +7,7 @@ from django.utils import timezone
 from eventflow.celery import app
 from eventflow.live import news
 from eventflow.store.record import alert
+from eventflow.tracing import tracer
 from eventflow.worker.tasks import notify
 
 EVALUATE = "eventflow.alerts.evaluate"
@@ -22,7 +23,8 @@ def evaluate() -> None:
         outcome = alert.evaluate(timezone.now())
         news.publish(outcome.news)
         if outcome.told:
-            notify.deliver.delay()
+            with tracer.start_as_current_span("tell of incidents"):
+                notify.deliver.delay()
     finally:
         _evaluating.release()
 

@@ -3,12 +3,14 @@
 import logging
 
 from django.utils import timezone
+from opentelemetry.trace import SpanKind
 
 from eventflow.celery import app
 from eventflow.domain.alert import Event
 from eventflow.domain.notification import Message
 from eventflow.live import news
 from eventflow.store.record import notification
+from eventflow.tracing import tracer
 from eventflow.worker import notify_send
 
 DELIVER = "eventflow.notify.deliver"
@@ -21,7 +23,9 @@ def deliver() -> None:
     """Send what is due. What fails stays in the ledger with its next try."""
     for delivery in notification.claim(timezone.now()):
         try:
-            notify_send.send(delivery.channel, delivery.message, timezone.now())
+            with tracer.start_as_current_span("notify", kind=SpanKind.CLIENT) as span:
+                span.set_attribute("eventflow.channel", delivery.channel.name)
+                notify_send.send(delivery.channel, delivery.message, timezone.now())
         except notify_send.DeliveryError as error:
             log.warning("channel %s was not told: %s", delivery.channel.name, error)
             notification.failed(delivery, str(error), timezone.now())

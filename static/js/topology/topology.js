@@ -151,7 +151,9 @@ class Topology extends HTMLElement {
     const ahead = event.key === "ArrowRight";
     const node = item.dataset.node || item.dataset.id;
     const own = item.dataset.id;
-    const edges = all("#tp-graph .e", this);
+    // The busiest neighbour first.
+    const width = (/** @type {HTMLElement} */ line) => Number(line.querySelector(".base")?.getAttribute("stroke-width"));
+    const edges = all("#tp-graph .e", this).sort((a, b) => width(b) - width(a));
     const edge =
       edges.find((line) => (ahead ? line.dataset.source === node : line.dataset.port === own)) ||
       edges.find((line) => (ahead ? line.dataset.source : line.dataset.target) === node);

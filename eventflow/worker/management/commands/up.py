@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from typing import IO, Any
 
 from django.conf import settings
-from django.core.management import call_command
+from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -16,13 +16,14 @@ from django.utils import timezone
 from collectors.base import CollectorError
 from eventflow.accounts import login_links, people
 from eventflow.worker import addresses, service
-from eventflow.worker.startup import prepare
+from eventflow.worker.startup import make_tables, prepare
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
 
 class Command(BaseCommand):
     help = "Run Eventflow: web pages, OTLP receivers, collectors and background jobs, in one process."
+    requires_system_checks = ()  # run below: what they find is told in sentences, not as a listing
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -34,13 +35,14 @@ class Command(BaseCommand):
         roles = [role.strip() for role in options["roles"].split(",") if role.strip()]
         if unknown := [role for role in roles if role not in service.ROLES]:
             raise CommandError(f"No role {', '.join(unknown)}; there are {', '.join(service.ROLES)}.")
+        self._check()
         lock = self._claim_folder(roles)
         try:
             web_socket = service.bind_web(roles)
             for setting in ("EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"):
                 if "ingest" in roles:
                     addresses.listen(setting, getattr(settings, setting)).close()
-            call_command("migrate", verbosity=0, interactive=False)
+            make_tables()
             prepare(timezone.now())
             link = "" if options["no_link"] or "web" not in roles else self._login_link()
             asyncio.run(service.Service(roles, lambda: self._ready(roles, link)).run(web_socket))
@@ -50,6 +52,12 @@ class Command(BaseCommand):
             raise CommandError(self._storage_advice(error)) from error
         finally:
             lock.close()
+
+    @staticmethod
+    def _check() -> None:
+        """What is configured wrongly, one sentence each."""
+        if wrong := [found for found in run_checks() if found.is_serious()]:
+            raise CommandError("\n".join(f"{found.msg} {found.hint or ''}".strip() for found in wrong))
 
     def _claim_folder(self, roles: list[str]) -> IO[str]:
         """One Eventflow per data folder (per set of roles): two would digest the same inbox."""

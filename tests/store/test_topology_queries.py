@@ -1,0 +1,133 @@
+"""Edges and their series for any window, out of the sums; the sums stay the same while time makes them coarser."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from eventflow.domain.observations import Span
+from eventflow.store import spans as store
+from eventflow.store.models import Destination, EdgeSlot, FlowMember, FlowRow, MessageTrace, StoredLink, StoredSpan
+from eventflow.store.queries import topology
+from tests.flow_factory import EPOCH, at, consume, failed_order, link, publish
+from tests.store.support import DAY, NOW, digest, send
+
+SECOND = 1000
+START = EPOCH - timedelta(seconds=EPOCH.timestamp() % 60)
+
+
+def traffic(minutes: int) -> list[Span]:
+    """A job every 10 s, each second one failing; each a trace of two."""
+    found = []
+    for n in range(minutes * 6):
+        start = n * 10 * SECOND
+        found.append(
+            publish(f"p{n}", start, start + 5, service="web", to="jobs", trace_name=f"t{n}", correlation=f"k{n}")
+        )
+        found.append(
+            consume(
+                f"c{n}", start + 105, start + 205, service="worker", from_="jobs", group="w", trace_name=f"t{n}",
+                links=[link(f"t{n}", f"p{n}")], correlation=f"k{n}", error=("E", "", "") if n % 2 else None,
+            )
+        )  # fmt: skip
+    return found
+
+
+def numbers(start: datetime, end: datetime) -> dict[str, tuple[int, int, int, int]]:
+    return {
+        edge.key.kind: (edge.count, edge.errors, edge.processing.total, edge.wait.total)
+        for edge in topology.edges(start, end)
+    }
+
+
+@pytest.fixture
+def ten_minutes(db: None) -> None:
+    send(traffic(10))
+    digest()
+
+
+def test_a_window_has_its_own_sums(ten_minutes):
+    assert numbers(START, START + DAY) == {"publish": (60, 0, 60, 0), "consume": (60, 30, 60, 60)}
+    in_a_minute = numbers(START + timedelta(minutes=3), START + timedelta(minutes=4))
+    assert in_a_minute == {"publish": (6, 0, 6, 0), "consume": (6, 3, 6, 6)}
+    assert numbers(START - DAY, START) == {}
+    consumed = topology.edges(START, START + DAY)[0]
+    assert consumed.wait.p50 == pytest.approx(0.1, rel=0.12)
+    assert consumed.processing.p95 == pytest.approx(0.1, rel=0.12)
+
+
+def test_a_series_has_a_point_for_every_step(ten_minutes):
+    series = topology.edge_series(START, START + timedelta(minutes=15), 60)
+    points = {key.kind: [point.count for point in values] for key, values in series.items()}
+    assert points["publish"] == [5, *[6] * 9, 1, *[0] * 4]
+    assert {len(values) for values in series.values()} == {15}
+    totals = topology.totals(START, START + timedelta(minutes=15), 60)
+    assert [point.published for point in totals] == points["publish"]
+    assert sum(point.consumed for point in totals) == 60
+    assert sum(point.errors for point in totals) == 30
+    assert topology.totals(NOW + DAY, NOW + DAY + timedelta(minutes=2), 60)[0].published == 0
+
+
+def test_a_window_that_ends_within_a_second_loses_nothing(ten_minutes):
+    end = START + timedelta(minutes=20, microseconds=1)
+    assert sum(point.published for point in topology.totals(START, end, 7)) == 60
+
+
+def test_a_publish_to_a_dead_letter_destination_is_an_off_ramp_as_soon_as_that_is_known(db):
+    send(failed_order())
+    digest()
+    assert {e.key.kind for e in topology.edges(NOW - DAY, NOW + DAY) if e.key.destination == "dlq.payment"} == {
+        "publish"
+    }
+    before = sum(point.published for point in topology.totals(NOW - DAY, NOW + DAY, 3600))
+    Destination.objects.create(
+        source="nats", system="nats", name="dlq.payment", kind="subject", dead_letters_of=["payment"], seen_at=NOW
+    )
+    kinds = {e.key.kind for e in topology.edges(NOW - DAY, NOW + DAY) if e.key.destination == "dlq.payment"}
+    assert kinds == {"dead-letter"}
+    assert sum(point.published for point in topology.totals(NOW - DAY, NOW + DAY, 3600)) == before - 1
+
+
+def test_older_slots_become_minutes_then_hours_and_the_sums_stay(ten_minutes):
+    before = numbers(START, START + DAY)
+    minute = numbers(START + timedelta(minutes=3), START + timedelta(minutes=4))
+    assert store.compact(NOW + timedelta(minutes=30)) == 0
+    store.compact(NOW + timedelta(hours=3))
+    assert set(EdgeSlot.objects.values_list("seconds", flat=True)) == {60}
+    assert numbers(START, START + DAY) == before
+    assert numbers(START + timedelta(minutes=3), START + timedelta(minutes=4)) == minute
+    store.compact(NOW + timedelta(days=4))
+    assert set(EdgeSlot.objects.values_list("seconds", flat=True)) == {3600}
+    assert numbers(START - DAY, START + DAY) == before
+
+
+def test_what_arrives_after_the_slots_were_added_up_is_added_too(ten_minutes):
+    store.compact(NOW + timedelta(hours=3))
+    late = publish("late", 1, 2, service="web", to="jobs", trace_name="t0", correlation="k0", parent="p0")
+    send([late])
+    digest()
+    before = numbers(START, START + DAY)
+    store.compact(NOW + timedelta(hours=3))
+    assert numbers(START, START + DAY) == before
+    assert set(EdgeSlot.objects.values_list("seconds", flat=True)) == {60}
+
+
+def test_retention_takes_old_traces_whole_and_leaves_young_ones(ten_minutes):
+    before = at(5 * 60 * SECOND)
+    assert store.prune(before) == 60
+    assert StoredSpan.objects.count() == 60
+    assert StoredSpan.objects.filter(end_ns__lt=int(before.timestamp() * 1e9)).count() == 0
+    assert FlowRow.objects.count() == FlowMember.objects.count() == 30
+    assert store.prune(NOW + DAY) == 60
+    for model in (StoredSpan, StoredLink, FlowMember, FlowRow, MessageTrace, EdgeSlot):
+        assert not model.objects.exists()
+
+
+def test_edges_cost_the_same_queries_for_any_window(ten_minutes):
+    def cost(window: timedelta) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            topology.edges(START, START + window)
+        return len(queries)
+
+    assert cost(timedelta(minutes=1)) == cost(DAY) <= 4

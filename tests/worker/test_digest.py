@@ -1,0 +1,100 @@
+"""The digester: readable within a quarter of a second, told to the pages, alive after whatever happens."""
+
+import threading
+import time
+from collections.abc import Iterable
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from eventflow.domain.observations import SpanBatch
+from eventflow.store import spans
+from eventflow.store.models import ConsumerGroup, FlowRow
+from eventflow.worker.digest import Digester
+
+
+def request(correlation_id: str) -> SpanBatch:
+    """One consumer span as OTLP."""
+    message = ExportTraceServiceRequest()
+    resource = message.resource_spans.add()
+    resource.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value="payment-service")))
+    span = resource.scope_spans.add().spans.add()
+    span.trace_id, span.span_id, span.name, span.kind = b"t" * 16, b"s" * 8, "process orders.placed", 5
+    span.start_time_unix_nano = time.time_ns()
+    span.end_time_unix_nano = span.start_time_unix_nano + 1000
+    for name, value in {
+        "messaging.system": "nats",
+        "messaging.destination.name": "orders.placed",
+        "messaging.operation.type": "process",
+        "messaging.consumer.group.name": "payment",
+        "messaging.message.conversation_id": correlation_id,
+    }.items():
+        span.attributes.append(KeyValue(key=name, value=AnyValue(string_value=value)))
+    return SpanBatch(message.SerializeToString(), (), timezone.now())
+
+
+class Listener:
+    """Remembers the news and tells when some topic came."""
+
+    def __init__(self) -> None:
+        self.topics: set[str] = set()
+        self._news = threading.Condition()
+
+    def publish(self, topics: Iterable[str]) -> None:
+        with self._news:
+            self.topics.update(topics)
+            self._news.notify_all()
+
+    def wait_for(self, topic: str) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: topic in self.topics, timeout=10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_there_before_the_start_is_digested_and_told() -> None:
+    ConsumerGroup.objects.create(
+        source="nats", system="nats", destination="orders.>", name="payment", seen_at=timezone.now()
+    )
+    spans.append([request("order-1")])
+    listener = Listener()
+    digester = Digester(publish=listener.publish)
+    digester.start()
+    try:
+        assert listener.wait_for("flow:order-1")
+    finally:
+        digester.stop()
+    assert {"flows", "topology"} <= listener.topics
+    assert FlowRow.objects.get().key == "order-1"
+    assert ConsumerGroup.objects.get().service == "payment-service"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_step_is_survived_and_what_failed_is_digested_later() -> None:
+    spans.append([request("order-2")])
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE store_storedlink RENAME TO away")
+    listener = Listener()
+    digester = Digester(publish=listener.publish)
+    digester.start()
+    try:
+        time.sleep(0.2)
+        assert spans.inbox_depth() == 1
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO store_storedlink")
+        assert listener.wait_for("flow:order-2")
+    finally:
+        digester.stop()
+    assert spans.inbox_depth() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stopped_digester_leaves_the_inbox_for_the_next() -> None:
+    digester = Digester(publish=Listener().publish)
+    digester.start()
+    digester.stop()
+    spans.append([request("order-3")])
+    digester.wake()
+    assert spans.inbox_depth() == 1
