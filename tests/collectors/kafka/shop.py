@@ -43,7 +43,9 @@ class Shop:
         self.admin = AdminClient(self.where)
 
     def topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
-        topic = unique(name)
+        return self.create(unique(name), partitions, config)
+
+    def create(self, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
         for done in self.admin.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))]).values():
             done.result(20)
         return topic
