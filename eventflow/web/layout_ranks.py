@@ -22,7 +22,7 @@ def ranks(topology: Topology) -> dict[str, int]:
             after[edge.source][edge.target] = float(max(1, edge.count))
     places = {place.id for place in topology.places}
     order = {node: index for index, node in enumerate(_sequence(after, places))}
-    most = {to: 0.0 for to in after}
+    most = dict.fromkeys(after, 0.0)
     for targets in after.values():
         for to, weight in targets.items():
             most[to] = max(most[to], weight)

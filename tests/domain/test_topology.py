@@ -169,6 +169,14 @@ def test_a_young_system_is_measured_over_its_age() -> None:
     assert topology(young).edges[0].rate == 5.0
 
 
+def test_what_was_seen_before_stays_in_the_graph_and_is_idle() -> None:
+    before = EdgeKey("publish", "newsletter", "nats", "emails.requested")
+    made = build(SHOP, [], [], [], window_seconds=60, now=NOW, known=[before, SHOP[0].key])
+    quiet = made.edge("publish:newsletter:nats:emails.requested")
+    assert quiet is not None and (quiet.rate, quiet.health.level) == (0.0, "idle")
+    assert made.edges[0].rate == 10.0 and len(made.edges) == 3
+
+
 def test_the_brokers_own_subjects_stay_out() -> None:
     made = topology(*SHOP, groups=(lag("operator", "$JS.EVENT.ADVISORY.>"),))
     assert [one.name for one in made.services] == ["checkout", "payment-service"]

@@ -205,7 +205,7 @@ def test_an_unknown_flow_is_told_and_looked_for_again():
     answer = client().get("/flows/nothing-of-that-name/")
     assert answer.status_code == 404
     assert b"Nothing has arrived under this id" in answer.content
-    assert b'data-live="flows"' in answer.content
+    assert b'data-live="flow:nothing-of-that-name"' in answer.content
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""What is seen of a replayed message: by its consumer's span, by its return, by silence. What fills a letter's holes."""
+"""What is seen of a replayed message: by its consumer, by its return, by silence. What fills a letter's holes."""
 
 from datetime import datetime, timedelta
 

@@ -42,6 +42,11 @@ def address(name: str) -> str:
         return ""
 
 
+def topic(key: str) -> str:
+    """The news a flow's page waits for; topics are words, so a key with spaces waits for news of any flow."""
+    return f"flow:{key}" if len(key.split()) == 1 else "flows"
+
+
 def only_a_part(request: HttpRequest) -> bool:
     """Whether the page is there already and only its live region is asked for."""
     return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
@@ -97,7 +102,7 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
     now = timezone.now()
     flow = stored.flow(key, now)
     if flow is None:
-        return render(request, "flows/unknown.html", {"key": key, "looked_at": now}, status=404)
+        return render(request, "flows/unknown.html", {"key": key, "topic": topic(key), "looked_at": now}, status=404)
     context = page_context(
         flow,
         now,
@@ -128,7 +133,7 @@ def page_context(
     return {
         "flow": flow,
         "summary": summary,
-        "topic": f"flow:{flow.key}" if len(flow.key.split()) == 1 else "flows",
+        "topic": topic(flow.key),
         "status_class": cls,
         "status_mark": mark,
         "duration": length(flow.duration_ns(now_ns)),
