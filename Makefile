@@ -1,5 +1,6 @@
 # Six verbs and a few more; each says what it does. Nothing here needs root, Docker or Node.
 PYTHON ?= python3
+BROKER ?= nats
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -30,8 +31,8 @@ setup: $(VENV)/ready-dev ## make .venv with everything for developing
 run: $(VENV)/ready-demo ## Eventflow alone; keeps its data in .eventflow (EVENTFLOW_DATA)
 	@exec $(PY) manage.py up
 
-demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time
-	@exec $(PY) manage.py demo
+demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka for Kafka)
+	@exec $(PY) manage.py demo --broker $(BROKER)
 
 test: setup ## the tests; those that need a service which is not here skip and say so
 	@$(PY) -m pytest
