@@ -12,7 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+
+from demo import kafka
 
 from tests.required import missing
 
@@ -80,6 +84,83 @@ class NatsServer:
             os.kill(process.pid, how)
         try:
             process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class KafkaServer:
+    """An Apache Kafka of one node. Ports and log folder stay the same over restarts; `settings` are server.properties.
+
+    Raises `kafka.MissingError` where Java or the jars can't be had.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        scram: Sequence[str] = (),
+        port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port, self.controller_port = port or free_port(), free_port()
+        self._settings = dict(settings)
+        self._scram = scram
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.address}"
+
+    def start(self) -> "KafkaServer":
+        settings = {
+            name: value.replace("{port}", str(self.port)).replace("{controller}", str(self.controller_port))
+            for name, value in self._settings.items()
+        }
+        command = kafka.prepare(
+            self.folder, kafka.properties(self.folder, self.port, self.controller_port, settings), self._scram
+        )
+        log_path = self.folder / "kafka.log"
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"Kafka did not start:\n{log_path.read_text()[-2000:]}")
+
+    def groups_as_the_tool_tells(self) -> str:
+        """What Kafka's own ConsumerGroupCommand says of every group."""
+        command = ["--bootstrap-server", self.address, "--describe", "--all-groups"]
+        done = subprocess.run(
+            kafka.java(kafka.TOOL_GROUPS, *command, options=["-XX:TieredStopAtLevel=1"]),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(how)
+        try:
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
