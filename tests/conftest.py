@@ -1,11 +1,13 @@
 """Fixtures for everybody: real servers. Each test gets its own, so that no test sees another one's streams."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import NatsServer
+from tests import required
+from tests.services import NatsServer, RedisServer
 
 
 @pytest.fixture
@@ -27,3 +29,26 @@ def nats_process(tmp_path: Path) -> Iterator[Callable[..., NatsServer]]:
 def nats_server(nats_process: Callable[..., NatsServer]) -> str:
     """The URL of a fresh NATS server with JetStream."""
     return nats_process().url
+
+
+@pytest.fixture
+def redis_process(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts Redis servers with options of the test's own; stops them all afterwards."""
+    if shutil.which("redis-server") is None:
+        required.missing("redis", "redis-server is not installed")
+    started: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        server = RedisServer(tmp_path / f"redis-{len(started)}", *options)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(redis_process: Callable[..., RedisServer]) -> RedisServer:
+    """A fresh Redis server."""
+    return redis_process()

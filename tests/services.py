@@ -82,6 +82,44 @@ class NatsServer:
             process.wait()
 
 
+class RedisServer:
+    """A private redis-server; `folder` keeps its data over restarts."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis-streams://127.0.0.1:{self.port}"
+
+    def start(self) -> "RedisServer":
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise RuntimeError("redis-server is missing: install the package redis-server")
+        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen([*command, "--appendonly", "yes", *self._options], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as ready:
+                ready.sendall(b"PING\r\n")
+                if ready.recv(7) in {b"+PONG\r\n", b"-NOAUTH"}:
+                    return self
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"redis-server did not start:\n{(self.folder / 'redis.log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
 def postgres_binaries() -> Path | None:
     """The folder with initdb and postgres, from PATH or where distributions keep them; None where there is none."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
