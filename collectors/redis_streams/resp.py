@@ -35,63 +35,64 @@ def packed(commands: Iterable[Command]) -> bytes:
     return b"".join(parts)
 
 
-class _Incomplete(Exception):  # noqa: N818 - a signal between two functions, never seen outside
-    pass
-
-
 class Answers:
-    """Bytes in, whole answers out. An answer that is not whole yet is tried again once the bytes have doubled."""
+    """Bytes in, whole answers out. Lists that are not whole yet wait on a stack: nothing is read twice."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._wanted = 1
+        self._open: list[tuple[list[Any], int]] = []
 
     def feed(self, data: bytes) -> list[Any]:
         """Every answer that is whole now."""
-        self._buffer += data
-        if len(self._buffer) < self._wanted:
-            return []
-        raw, position, found = bytes(self._buffer), 0, []
-        try:
-            while position < len(raw):
-                value, position = _parse(raw, position)
-                found.append(value)
-        except _Incomplete:
-            pass
-        left = len(raw) - position
-        del self._buffer[:position]
-        # A lone line may become whole with the next byte; a long answer is not parsed anew for every packet.
-        self._wanted = left + 1 if left < 65536 else left + left // 2
+        buffer, position, found = self._buffer, 0, []
+        buffer += data
+        while (end := buffer.find(b"\r\n", position)) >= 0:
+            kind, line, after = buffer[position], bytes(buffer[position + 1 : end]), end + 2
+            value: Any = None
+            if kind == _STRING:
+                size = _count(line)
+                if size >= 0:
+                    if len(buffer) < after + size + 2:
+                        break
+                    value, after = bytes(buffer[after : after + size]), after + size + 2
+            elif kind == _LIST:
+                size, value = _count(line), []
+                if size > 0:
+                    self._open.append((value, size))
+                    position = after
+                    continue
+            else:
+                value = _simple(kind, line)
+            position = after
+            self._placed(value, found)
+        if end < 0 and len(buffer) - position > _LONGEST_LINE:
+            raise ProtocolError("a line without an end")
+        del buffer[:position]
         return found
 
+    def _placed(self, value: Any, found: list[Any]) -> None:
+        """Put a value where it belongs; a list that it makes whole is a value itself."""
+        while self._open:
+            items, size = self._open[-1]
+            items.append(value)
+            if len(items) < size:
+                return
+            value, _ = self._open.pop()
+        found.append(value)
 
-def _parse(raw: bytes, position: int) -> tuple[Any, int]:
-    end = raw.find(b"\r\n", position)
-    if end < 0:
-        if len(raw) - position > 65536:
-            raise ProtocolError("a line without an end")
-        raise _Incomplete
-    kind, line, after = raw[position], raw[position + 1 : end], end + 2
-    if kind == 36:  # $ a string
-        size = _count(line)
-        if size < 0:
-            return None, after
-        if len(raw) < after + size + 2:
-            raise _Incomplete
-        return raw[after : after + size], after + size + 2
-    if kind == 42:  # * a list
-        items: list[Any] = []
-        for _ in range(_count(line)):
-            item, after = _parse(raw, after)
-            items.append(item)
-        return items, after
-    if kind == 58:  # : a number
-        return _count(line), after
-    if kind == 43:  # + a word
-        return line, after
-    if kind == 45:  # - a refusal
+
+_STRING, _LIST, _NUMBER, _WORD, _ERROR = b"$*:+-"
+_LONGEST_LINE = 64 * 1024
+
+
+def _simple(kind: int, line: bytes) -> Any:
+    if kind == _NUMBER:
+        return _count(line)
+    if kind == _WORD:
+        return line
+    if kind == _ERROR:
         code, _, text = line.decode("utf-8", "replace").partition(" ")
-        return Refusal(code, text), after
+        return Refusal(code, text)
     raise ProtocolError("no answer of a Redis server")
 
 

@@ -17,10 +17,12 @@ import collectors
 from collectors.base import Collector, CollectorError, Emit
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver
+from collectors.redis_streams import collector as redis_collector
 from eventflow.domain.observations import DeadLetter, Observation, SpanBatch
 from eventflow.worker.collect import supervise
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
-from tests.services import NatsServer
+from tests.collectors.redis_streams import shop as redis_shop
+from tests.services import NatsServer, RedisServer
 
 HOW_MANY = 12
 
@@ -34,6 +36,14 @@ class Bench(Protocol):
 
     async def happen(self, running: Collector) -> set[str]:
         """Make HOW_MANY things happen while `running` runs; the keys of those that the sender was not refused."""
+        ...
+
+
+class BrokerBench(Bench, Protocol):
+    """A bench at a broker, which looking must not change."""
+
+    async def state(self) -> object:
+        """Everything that looking must leave as it is."""
         ...
 
 
@@ -77,6 +87,40 @@ class NatsBench:
             streams = (await ask("STREAM.LIST"))["streams"]
             found = {s["config"]["name"]: (s, (await ask(f"CONSUMER.LIST.{s['config']['name']}"))) for s in streams}
         return json.loads(json.dumps(found), object_hook=lambda d: {k: v for k, v in d.items() if k != "ts"})
+
+
+class RedisBench:
+    """Dead letters in a stream, beside a group that is half-way and a stream that was trimmed under it."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def collector(self) -> Collector:
+        return redis_collector("shop", self._server.url, 0.05)
+
+    async def prepare(self) -> "RedisBench":
+        async with redis_shop.connection(self._server) as client:
+            await client.xgroup_create("orders.placed", "payment", id="0", mkstream=True)
+            await redis_shop.publish(client, "orders.placed", 9)
+            done, *_ = await redis_shop.read(client, "orders.placed", "payment", 3)
+            await client.xack("orders.placed", "payment", done)
+            await client.xtrim("orders.placed", maxlen=7, approximate=False)
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        keys = set()
+        async with redis_shop.connection(self._server) as client:
+            for number in range(HOW_MANY):
+                stored = await client.xadd("dlq.payment", {**redis_shop.LETTER_FIELDS, "payload": b"%d" % number})
+                keys.add(f"dlq.payment {stored.decode()}")
+                await asyncio.sleep(0.01)
+        return keys
+
+    async def state(self) -> object:
+        """Everything of the streams that looking must leave as it is, and that no key came or went."""
+        async with redis_shop.connection(self._server) as client:
+            keys = sorted(await client.keys())
+            return [(key, await client.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0)) for key in keys]
 
 
 class OtlpBench:
@@ -163,15 +207,26 @@ async def nats_bench(nats_process: Callable[..., NatsServer]) -> NatsBench:
     return await NatsBench(nats_process()).prepare()
 
 
-@pytest.fixture(params=["nats", "otlp"])
+@pytest.fixture
+async def redis_bench(redis_process: Callable[..., RedisServer]) -> RedisBench:
+    return await RedisBench(redis_process()).prepare()
+
+
+@pytest.fixture(params=["nats", "otlp", "redis"])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue("nats_bench")
+    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue(f"{request.param}_bench")
+    return found
+
+
+@pytest.fixture(params=["nats", "redis"])
+def broker(request: pytest.FixtureRequest) -> BrokerBench:
+    found: BrokerBench = request.getfixturevalue(f"{request.param}_bench")
     return found
 
 
 def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
     made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
-    assert made == {"nats"}  # a new system needs a bench above
+    assert made == {"nats", "redis"}  # a new system needs a bench above
     assert all(
         isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
     )
@@ -211,18 +266,18 @@ async def test_what_could_not_be_stored_at_all_was_refused_or_is_still_there_for
         await store.has(happened)
 
 
-async def test_looking_at_a_broker_changes_nothing_there(nats_bench: NatsBench) -> None:
-    letters = await nats_bench.happen(nats_bench.collector())
-    before = await nats_bench.state()
+async def test_looking_at_a_broker_changes_nothing_there(broker: BrokerBench) -> None:
+    letters = await broker.happen(broker.collector())
+    before = await broker.state()
     store = Store()
-    async with running(nats_bench.collector(), store):
+    async with running(broker.collector(), store):
         await store.has(letters)
         async with asyncio.timeout(15):
             while store.calls < 9:
                 await asyncio.sleep(0.02)
-        during = await nats_bench.state()
+        during = await broker.state()
     assert during == before
-    assert await nats_bench.state() == before
+    assert await broker.state() == before
 
 
 async def test_offered_twice_it_has_the_same_keys(bench: Bench) -> None:
