@@ -12,6 +12,8 @@ from collectors.base import Collector, CollectorError, Replayer
 SCHEMES = {
     "nats": "collectors.nats",
     "tls+nats": "collectors.nats",
+    "rabbitmq": "collectors.rabbitmq",
+    "rabbitmqs": "collectors.rabbitmq",
     "redis-streams": "collectors.redis_streams",
     "rediss-streams": "collectors.redis_streams",
 }

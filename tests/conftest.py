@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import required
-from tests.services import NatsServer, RedisServer
+from tests.services import RABBITMQ, NatsServer, RabbitMqServer, RedisServer
 
 
 @pytest.fixture
@@ -52,3 +52,13 @@ def redis_process(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 def redis_server(redis_process: Callable[..., RedisServer]) -> RedisServer:
     """A fresh Redis server."""
     return redis_process()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMqServer]:
+    """One RabbitMQ for the whole run, because it takes long to start; each test has a vhost of its own."""
+    if not RABBITMQ.exists():
+        required.missing("rabbitmq", "the package rabbitmq-server is not installed")
+    server = RabbitMqServer(tmp_path_factory.mktemp("rabbitmq"))
+    yield server.start()
+    server.kill()

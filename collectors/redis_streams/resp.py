@@ -44,7 +44,8 @@ class Answers:
 
     def feed(self, data: bytes) -> list[Any]:
         """Every answer that is whole now."""
-        buffer, position, found = self._buffer, 0, []
+        found: list[Any] = []
+        buffer, position = self._buffer, 0
         buffer += data
         while (end := buffer.find(b"\r\n", position)) >= 0:
             kind, line, after = buffer[position], bytes(buffer[position + 1 : end]), end + 2

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -17,12 +18,15 @@ import collectors
 from collectors.base import Collector, CollectorError, Emit
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver
+from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.redis_streams import collector as redis_collector
-from eventflow.domain.observations import DeadLetter, Observation, SpanBatch
+from eventflow.domain.observations import DeadLetter, DestinationSample, Observation, SpanBatch
 from eventflow.worker.collect import supervise
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
+from tests.collectors.rabbitmq import shop as rabbitmq_shop
+from tests.collectors.rabbitmq.shop import Vhost
 from tests.collectors.redis_streams import shop as redis_shop
-from tests.services import NatsServer, RedisServer
+from tests.services import NatsServer, RabbitMqServer, RedisServer
 
 HOW_MANY = 12
 
@@ -123,6 +127,42 @@ class RedisBench:
             return [(key, await client.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0)) for key in keys]
 
 
+class RabbitMqBench:
+    """Letters in dead-letter queues of their own, beside a queue with a route; here letters are counted, not read."""
+
+    def __init__(self, vhost: Vhost) -> None:
+        self._vhost = vhost
+
+    def collector(self) -> Collector:
+        return rabbitmq_collector("shop", self._vhost.url, 0.1)
+
+    async def prepare(self) -> "RabbitMqBench":
+        self._vhost.exchange("dlx", "direct")
+        self._vhost.queue("payment", dead_letter_exchange="dlx")
+        async with self._vhost.channel() as channel:
+            await rabbitmq_shop.publish(channel, "payment", 3)
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        names = [f"dlq.{uuid4().hex[:8]}" for _ in range(HOW_MANY)]
+        async with self._vhost.channel() as channel:
+            for name in names:
+                self._vhost.queue(name)
+                await rabbitmq_shop.publish(channel, name, 1)
+        return {f"{name} holds 1" for name in names}
+
+    async def state(self) -> object:
+        """What looking must leave as it is: every queue's counters, and who is connected, once the server has counted."""
+        columns = "name,messages_ready,messages_unacknowledged,consumers,message_stats.get,message_stats.redeliver"
+        async with asyncio.timeout(30):
+            while True:
+                totals = self._vhost.get("overview?columns=object_totals")["object_totals"]
+                rows = self._vhost.get(f"queues/{self._vhost.name}?columns={columns}")
+                if not totals["connections"] and all(row.get("messages_ready") for row in rows):
+                    return totals, sorted(rows, key=str)
+                await asyncio.sleep(0.2)
+
+
 class OtlpBench:
     """Spans pushed over HTTP, one per request, as an SDK without retries would."""
 
@@ -156,6 +196,8 @@ def keys_of(batch: Sequence[Observation]) -> set[str]:
     for item in batch:
         if isinstance(item, DeadLetter):
             keys.add(f"{item.location} {item.position}")
+        elif isinstance(item, DestinationSample) and item.dead_letters_of and item.messages:
+            keys.add(f"{item.destination} holds {item.messages}")
         elif isinstance(item, SpanBatch):
             keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans}
     return keys
@@ -212,13 +254,19 @@ async def redis_bench(redis_process: Callable[..., RedisServer]) -> RedisBench:
     return await RedisBench(redis_process()).prepare()
 
 
-@pytest.fixture(params=["nats", "otlp", "redis"])
+@pytest.fixture
+async def rabbitmq_bench(rabbitmq_process: RabbitMqServer) -> AsyncIterator[RabbitMqBench]:
+    with Vhost(rabbitmq_process, f"test-{uuid4().hex[:10]}") as vhost:
+        yield await RabbitMqBench(vhost).prepare()
+
+
+@pytest.fixture(params=["nats", "otlp", "redis", "rabbitmq"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue(f"{request.param}_bench")
     return found
 
 
-@pytest.fixture(params=["nats", "redis"])
+@pytest.fixture(params=["nats", "redis", "rabbitmq"])
 def broker(request: pytest.FixtureRequest) -> BrokerBench:
     found: BrokerBench = request.getfixturevalue(f"{request.param}_bench")
     return found
@@ -226,7 +274,7 @@ def broker(request: pytest.FixtureRequest) -> BrokerBench:
 
 def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
     made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
-    assert made == {"nats", "redis"}  # a new system needs a bench above
+    assert made == {"nats", "redis", "rabbitmq"}  # a new system needs a bench above
     assert all(
         isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
     )
