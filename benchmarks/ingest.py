@@ -1,13 +1,17 @@
 """How fast spans become readable: append and digest rate in this process, and how long an acknowledgement takes.
 
-    python benchmarks/ingest.py [--spans 20000] [--per-request 100]
+    python benchmarks/ingest.py [--spans 20000] [--per-request 100] [--rate 1000]
 
 Uses the database of the settings in a folder of its own (or DATABASE_URL, which must be empty: its spans are deleted).
-Prints one line of a table and checks afterwards that spans and sums equal what was sent.
+Prints tables and checks afterwards that spans and sums equal what was sent.
 """
 
+# ruff: noqa: PLC0415  # Eventflow's settings read the folder that `main` makes
 import argparse
+import asyncio
+import cProfile
 import os
+import pstats
 import random
 import shutil
 import sys
@@ -20,9 +24,14 @@ from statistics import quantiles
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import django
+from django.core.management import call_command
+from django.db import connection
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
+
+from eventflow.domain.observations import SpanBatch
 
 NOW = datetime.now(UTC)
 CONSUMERS = ("payment", "inventory", "fraud-check", "email", "shipping", "audit")
@@ -133,42 +142,37 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--spans", type=int, default=20_000)
     options.add_argument("--per-request", type=int, default=100)
-    options.add_argument("--profile", action="store_true")
+    options.add_argument("--rate", type=float, default=1_000, help="spans a second of the second part")
+    options.add_argument("--profile", action="store_true", help="say where a digest spends its time")
     wanted = options.parse_args()
     folder = tempfile.mkdtemp(prefix="eventflow-bench-")
     os.environ["EVENTFLOW_DATA"] = folder
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventflow.settings")
     try:
-        run(wanted.spans, wanted.per_request, profile=wanted.profile)
+        django.setup()
+        call_command("migrate", verbosity=0)
+        bodies = requests(wanted.spans, wanted.per_request)
+        half = len(bodies) // 2 or 1
+        fill_and_digest(bodies[:half], profile=wanted.profile)
+        asyncio.run(steady(bodies[half:], wanted.per_request, wanted.rate))
+        check(bodies)
     finally:
         shutil.rmtree(folder)
 
 
-def run(number: int, per_request: int, *, profile: bool) -> None:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-    from django.db import connection
-
-    from eventflow.domain.observations import SpanBatch
+def fill_and_digest(bodies: list[bytes], *, profile: bool) -> None:
+    """Everything at once: the inbox filled, then emptied as fast as one thread can."""
     from eventflow.store import spans
     from eventflow.store.models import StoredSpan
-    from eventflow.store.queries import flows, topology
     from eventflow.worker.digest import decode
 
-    call_command("migrate", verbosity=0)
-    bodies = requests(number, per_request)
     acks = []
     for body in bodies:
         begun = time.perf_counter()
         spans.append([SpanBatch(body, (), NOW)])
         acks.append(time.perf_counter() - begun)
-    profiler = None
+    profiler = cProfile.Profile()
     if profile:
-        import cProfile
-
-        profiler = cProfile.Profile()
         profiler.enable()
     begun, used = time.perf_counter(), time.process_time()
     steps = []
@@ -178,31 +182,80 @@ def run(number: int, per_request: int, *, profile: bool) -> None:
             break
         steps.append(time.perf_counter() - step)
     seconds, used = time.perf_counter() - begun, time.process_time() - used
-    if profiler:
-        import pstats
-
+    if profile:
         profiler.disable()
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
     stored = StoredSpan.objects.count()
-    sums = topology.edges(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
-    messages = sum(stats.count for stats in sums)
-    expected = sum(len(decode(body)) for body in bodies)
-    hops = sum(1 for body in bodies for span in decode(body) if span.messaging)
-    assert (stored, messages) == (expected, hops), (stored, expected, messages, hops)
-    key = flows.recent_failed(1) or flows.page(flows.FlowQuery(), None, 1, NOW).rows
+    print(table(acks))
+    print(f"| digest spans/s, {connection.vendor} | {stored / seconds:,.0f} |")
+    print(f"| digest spans per CPU second | {stored / used:,.0f} |")
+    print(f"| slowest step ms | {max(steps) * 1000:.0f} |")
+
+
+async def steady(bodies: list[bytes], per_request: int, rate: float) -> None:
+    """Requests one after another while the digester runs beside: acknowledgements, and how soon spans can be read."""
+    from eventflow.store import spans
+    from eventflow.worker.digest import Digester
+
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    digester = Digester(publish=lambda topics: loop.call_soon_threadsafe(told.set))
+    commit = spans.GroupCommit(digester.wake)
+    digester.start()
+    acks, seen = [], []
     begun = time.perf_counter()
-    for _ in range(20):
-        flows.flow(key[0].key, NOW)
-    flow_ms = (time.perf_counter() - begun) / 20 * 1000
-    print(
-        "| database | spans | digest spans/s | per CPU second | slowest step ms | append p50 ms | append p99 ms | flow ms |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    for number, body in enumerate(bodies):
+        await asyncio.sleep(max(0.0, begun + number * per_request / rate - time.perf_counter()))
+        sent = time.perf_counter()
+        told.clear()
+        await commit.submit([SpanBatch(body, (), NOW)])
+        acks.append(time.perf_counter() - sent)
+        await told.wait()
+        seen.append(time.perf_counter() - sent)
+    seconds = time.perf_counter() - begun
+    await asyncio.to_thread(commit.close)
+    await asyncio.to_thread(digester.stop)
+    number = len(bodies) * per_request
+    print(f"{table(acks)}\n| readable p95 ms | {quantiles(seen, n=20)[18] * 1000:.0f} |")
+    print(f"| steady spans/s | {number / seconds:,.0f} |")
+
+
+def table(acks: list[float]) -> str:
+    """The head of a table, with its first lines."""
     marks = quantiles(acks, n=100) if len(acks) > 1 else [acks[0]] * 99
-    print(
-        f"| {connection.vendor} | {stored} | {stored / seconds:,.0f} | {stored / used:,.0f} | {max(steps) * 1000:.0f} "
-        f"| {marks[49] * 1000:.1f} | {marks[98] * 1000:.1f} | {flow_ms:.1f} |"
-    )
+    p50, p99 = marks[49] * 1000, marks[98] * 1000
+    return f"\n| figure | value |\n|---|---|\n| acknowledged p50 ms | {p50:.1f} |\n| acknowledged p99 ms | {p99:.1f} |"
+
+
+def check(bodies: list[bytes]) -> None:
+    """What is stored and summed up equals what was sent; how long reading takes."""
+    from eventflow.domain.flow_query import FlowQuery
+    from eventflow.store.models import StoredSpan
+    from eventflow.store.queries import flows, topology
+    from eventflow.worker.digest import decode
+
+    sent = [span for body in bodies for span in decode(body)]
+    sums = topology.edges(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+    found = StoredSpan.objects.count(), sum(stats.count for stats in sums)
+    expected = len(sent), sum(1 for span in sent if span.messaging)
+    if found != expected:
+        sys.exit(f"wrong: (spans, messages) are {found}, sent were {expected}")
+    page = flows.page(FlowQuery(), None, 20, NOW).rows
+    reads = {
+        "one flow": lambda: flows.flow(page[0].key, NOW),
+        "a page of 50 flows": lambda: flows.page(FlowQuery(), None, 50, NOW),
+        "a page of one service": lambda: flows.page(FlowQuery(service="email"), None, 50, NOW),
+        "topology of 15 min": lambda: topology.edges(NOW - timedelta(minutes=15), NOW),
+    }
+    print("\n| read | p50 ms | p95 ms |")
+    print("|---|---|---|")
+    for name, read in reads.items():
+        times = []
+        for _ in range(40):
+            begun = time.perf_counter()
+            read()
+            times.append((time.perf_counter() - begun) * 1000)
+        print(f"| {name} | {quantiles(times, n=20)[9]:.1f} | {quantiles(times, n=20)[18]:.1f} |")
 
 
 if __name__ == "__main__":

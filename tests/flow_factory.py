@@ -107,7 +107,7 @@ def publish(
     messaging = Messaging(
         system=system, operation=operation, destination=to, message_id=message_id, event_type=event_type, offset=offset
     )
-    return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)  # type: ignore[arg-type]  # passed on
+    return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)
 
 
 def consume(
@@ -139,7 +139,7 @@ def consume(
         outcome=outcome,
         offset=offset,
     )
-    return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)  # type: ignore[arg-type]  # passed on
+    return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)
 
 
 GIFT_CARD = (
@@ -168,7 +168,7 @@ def letter(number: str = "17", **more: object) -> FlowLetter:
         "service": "payment-service",
         "system": "nats",
     }
-    return FlowLetter(**{**values, **more})  # type: ignore[arg-type]  # a test's own values
+    return FlowLetter(**{**values, **more})
 
 
 def replay(number: str = "r1", state: ReplayState = ReplayState.SENT, **more: object) -> FlowReplay:
@@ -181,7 +181,7 @@ def replay(number: str = "r1", state: ReplayState = ReplayState.SENT, **more: ob
         "at": at(60_000),
         "by": "mona",
     }
-    return FlowReplay(**{**values, **more})  # type: ignore[arg-type]  # a test's own values
+    return FlowReplay(**{**values, **more})
 
 
 def failed_order() -> list[Span]:
@@ -200,14 +200,14 @@ def failed_order() -> list[Span]:
             error=GIFT_CARD,
             attempt=n,
             message_id="ce-1",
-            **orders,  # type: ignore[arg-type]  # keywords shared by all
+            **orders,
         )
         for n, (start, end) in enumerate(attempts, 1)
     ]
     return [
         span("POST /orders", 0, 38, service="checkout", kind=SpanKind.SERVER),
         publish("placed", 10, 22, service="checkout", to="orders.placed", parent="POST /orders", message_id="ce-1"),
-        consume("inventory", 640, 812, service="inventory-service", group="inventory", parent="placed", **orders),  # type: ignore[arg-type]
+        consume("inventory", 640, 812, service="inventory-service", group="inventory", parent="placed", **orders),
         span("reserve", 650, 700, service="inventory-service", parent="inventory"),
         publish("reserved", 790, 798, service="inventory-service", to="inventory.reserved", parent="reserve"),
         consume(
@@ -220,11 +220,11 @@ def failed_order() -> list[Span]:
             links=[link("order", "reserved")],
             trace_name="shipping",
         ),
-        consume("email", 1480, 2210, service="email-service", group="email-confirmations", parent="placed", **orders),  # type: ignore[arg-type]
+        consume("email", 1480, 2210, service="email-service", group="email-confirmations", parent="placed", **orders),
         *payment,
         publish("dead publish", 11_925, 11_934, service="payment-service", to="dlq.payment", parent="payment 4"),
-        consume("fraud", 3110, 3420, service="fraud-detector", group="fraud-check", parent="placed", **orders),  # type: ignore[arg-type]
-        consume("audit", 12_900, 12_960, service="audit-log", group="audit-orders", parent="placed", **orders),  # type: ignore[arg-type]
+        consume("fraud", 3110, 3420, service="fraud-detector", group="fraud-check", parent="placed", **orders),
+        consume("audit", 12_900, 12_960, service="audit-log", group="audit-orders", parent="placed", **orders),
     ]
 
 

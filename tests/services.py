@@ -10,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from urllib.parse import quote
+
+from tests.required import missing
 
 
 def free_port() -> int:
@@ -261,3 +264,79 @@ class PostgresServer:
         if tool is None:
             raise RuntimeError("as root, setpriv (package util-linux) is needed to run PostgreSQL as nobody")
         return [tool, "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]
+
+
+class Redis:
+    """A redis-server that keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            missing("redis", "no redis-server on this machine (Debian: apt install redis-server)")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        self._process = subprocess.Popen([binary, *options, "--appendonly", "no"], stdout=subprocess.DEVNULL)
+        _answers(self._process, self.port)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+
+class Postgres:
+    """A PostgreSQL cluster of its own, for whoever connects from this machine. As root it runs as the user postgres."""
+
+    def __init__(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        beside = shutil.which("initdb")
+        if not found and beside is None:
+            missing("postgres", "no initdb on this machine (Debian: apt install postgresql)")
+        binaries = found[-1].parent if found else Path(str(beside)).parent
+        # Not under pytest's folder, which only its owner may enter.
+        self._folder = Path(tempfile.mkdtemp(prefix="eventflow-postgres-"))
+        user = "postgres" if os.geteuid() == 0 else None
+        if user:
+            shutil.chown(self._folder, user)
+        data = self._folder / "data"
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "eventflow", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            user=user,
+            cwd=self._folder,
+            check=True,
+            capture_output=True,
+        )
+        self.port = free_port()
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("wb") as log:
+            command = [binaries / "postgres", "-D", data, *options]
+            self._process = subprocess.Popen(command, user=user, cwd=self._folder, stdout=log, stderr=log)
+        try:
+            _answers(self._process, self.port)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}:\n{(self._folder / 'log').read_text()[-2000:]}") from error
+
+    @property
+    def url(self) -> str:
+        return f"postgres://eventflow@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _answers(process: "subprocess.Popen[bytes]", port: int, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    raise RuntimeError(f"nobody listens on port {port}")

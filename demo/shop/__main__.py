@@ -1,6 +1,7 @@
 """`python -m demo.shop SERVICE`: one service as one process, until SIGTERM or Ctrl-C.
 
-`setup` creates streams and groups and ends; `story` tells the demo's story and ends; `fault NAME on|off` sets a switch.
+`all` runs every service beside each other, and ends with the first that ends. `setup` creates streams and groups and
+ends; `story` tells the demo's story and ends; `fault NAME on|off` sets a switch.
 """
 
 import argparse
@@ -8,8 +9,13 @@ import asyncio
 import importlib
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
 
 from demo import leash
+from demo.processes import end, launch
 from demo.shop import faults, nats_broker, telemetry
 from demo.shop.contract import SERVICES
 from demo.shop.service import Service
@@ -18,7 +24,7 @@ from demo.shop.story import tell
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.shop", description=__doc__)
-    parser.add_argument("what", choices=[*SERVICES, "setup", "story", "fault"])
+    parser.add_argument("what", choices=[*SERVICES, "all", "setup", "story", "fault"])
     parser.add_argument("words", nargs="*", help="for fault: its name, then on or off")
     parser.add_argument("--nats", default=os.environ.get("SHOP_NATS", "nats://127.0.0.1:4222"))
     parser.add_argument("--otlp", default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"))
@@ -30,8 +36,30 @@ def main() -> None:
     if options.what in SERVICES:
         module = importlib.import_module(f"demo.shop.{SERVICES[options.what]}")
         asyncio.run(serve(module.service, options.nats, options.otlp))
+    elif options.what == "all":
+        asyncio.run(errand("setup", [], options.nats))
+        sys.exit(everything(options.nats, options.otlp))
     else:
         asyncio.run(errand(options.what, options.words, options.nats))
+
+
+def everything(nats_url: str, otlp: str) -> int:
+    """All services as processes, until SIGTERM or Ctrl-C (0) or until one of them ends (then its code)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for name in SERVICES:
+            command = [sys.executable, "-m", "demo.shop", name, "--nats", nats_url, "--otlp", otlp, "--leash"]
+            running.append(launch(command))
+        while all(process.poll() is None for process in running):
+            time.sleep(0.5)
+        return next((code for process in running if (code := process.poll())), 1)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end(running)
 
 
 async def serve(service: Service, nats_url: str, otlp: str) -> None:

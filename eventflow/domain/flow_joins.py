@@ -4,12 +4,16 @@ Works on drafts that only `flow` sees. There is no pairing window: what finds no
 deliveries or as a delivery whose publisher was not seen. Guesses are made last and marked.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from eventflow.domain.flow_model import FlowLetter, FlowReplay, JoinedBy
 from eventflow.domain.hop import Context, HopEvidence, Side, parent_of
 from eventflow.domain.observations import Span
+
+GUESSES = 50
+"""How many earlier deliveries are looked at to guess which of them an unlinked publication followed from."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +75,8 @@ class Joins:
         self._concluded: dict[tuple[tuple[Context, ...], str | None], PublicationDraft] = {}
         self._deliveries: dict[tuple[object, ...], DeliveryDraft] = {}
         self._of_proof: dict[Context, list[DeliveryDraft]] = {}
+        self._ordered: dict[tuple[str | None, str], list[PublicationDraft]] | None = None
+        self._read_up_to: dict[tuple[str | None, ...], int] = {}
         for proof in proofs:
             if proof.side is Side.PUBLISH:
                 self._add_publish(proof)
@@ -177,15 +183,27 @@ class Joins:
 
     def _join_by_order(self, proof: HopEvidence) -> None:
         """No context, no id, no position: the oldest publication of this destination the group has not had yet."""
-        for draft in sorted(self.publications, key=lambda d: d.order):
-            published = draft.proof
-            if published is None or draft.destination != proof.destination or draft.started_ns > proof.span.start_ns:
-                continue
-            same = proof.correlation_id is not None and published.correlation_id == proof.correlation_id
-            if same and all(d.group != proof.group or d.service != proof.service for d in draft.deliveries):
-                self._deliver(draft, proof, JoinedBy.GUESSED)
+        if proof.correlation_id is not None:
+            candidates = self._in_order().get((proof.destination, proof.correlation_id), [])
+            reader = (proof.destination, proof.correlation_id, proof.service, proof.group)
+            place = self._read_up_to.get(reader, 0)
+            while place < len(candidates) and _has_had(candidates[place], proof):
+                place += 1
+            self._read_up_to[reader] = place
+            if place < len(candidates) and candidates[place].started_ns <= proof.span.start_ns:
+                self._deliver(candidates[place], proof, JoinedBy.GUESSED)
                 return
         self._deliver(self._conclude(proof), proof, JoinedBy.NOTHING)
+
+    def _in_order(self) -> dict[tuple[str | None, str], list[PublicationDraft]]:
+        """Publications by destination and correlation id, oldest first."""
+        if self._ordered is None:
+            self._ordered = {}
+            for draft in sorted(self.publications, key=lambda d: d.order):
+                if draft.proof is not None and draft.proof.correlation_id is not None:
+                    key = (draft.destination, draft.proof.correlation_id)
+                    self._ordered.setdefault(key, []).append(draft)
+        return self._ordered
 
     def _conclude(self, proof: HopEvidence) -> PublicationDraft:
         contexts = tuple(sorted(proof.contexts)) or (proof.context,)
@@ -239,23 +257,26 @@ class Joins:
 
     def _guess_causes(self) -> None:
         """Iterators that end the span before the user's code runs leave what it publishes in a new trace, unlinked."""
-        deliveries = sorted(self.deliveries(), key=lambda d: d.order)
+        working: dict[tuple[str | None, str | None], list[DeliveryDraft]] = {}
+        for delivery in sorted(self.deliveries(), key=lambda d: d.order):
+            for correlation_id in {proof.correlation_id for proof in delivery.proofs}:
+                working.setdefault((delivery.service, correlation_id), []).append(delivery)
         for publication in sorted(self.publications, key=lambda d: d.order):
             proof = publication.proof
             if proof is None or publication.parent or publication.replay or proof.correlation_id is None:
                 continue
             if proof.span.parent_id is not None:
                 continue
-            earlier = [
-                d
-                for d in deliveries
-                if d.service == publication.service
-                and d.proofs[0].span.start_ns <= publication.started_ns
-                and d.proofs[0].span.trace_id != proof.span.trace_id
-                and any(p.correlation_id == proof.correlation_id for p in d.proofs)
-            ]
-            if earlier and self._hang_below(publication, earlier[-1]):
-                publication.guessed = True
+            found = working.get((publication.service, proof.correlation_id), [])
+            begun = bisect_right(found, publication.started_ns, key=lambda d: d.proofs[0].span.start_ns)
+            for delivery in reversed(found[max(0, begun - GUESSES) : begun]):
+                if delivery.proofs[0].span.trace_id != proof.span.trace_id:
+                    publication.guessed = self._hang_below(publication, delivery)
+                    break
+
+
+def _has_had(draft: PublicationDraft, proof: HopEvidence) -> bool:
+    return any(d.group == proof.group and d.service == proof.service for d in draft.deliveries)
 
 
 def _likeliest(found: list[DeliveryDraft], publication: PublicationDraft | None) -> DeliveryDraft:

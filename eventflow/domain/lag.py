@@ -4,11 +4,13 @@ Promises: never a negative number, `None` stays unknown, "caught up" only with p
 Never looks at a clock: a window ends with its newest point.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
+from operator import attrgetter
 
 RATE_SECONDS = 30.0
 TREND_SECONDS = 60.0
@@ -85,8 +87,7 @@ class Window:
         self.since = self.since or point.at
         self.points.append(point)
         oldest = point.at - timedelta(seconds=RECENT_SECONDS)
-        drop = next((index for index, kept in enumerate(self.points) if kept.at >= oldest), 0)
-        del self.points[:drop]
+        del self.points[: bisect_left(self.points, oldest, key=attrgetter("at"))]
         if point.backlog is not None:
             self._remember_low(point.at, point.backlog)
         return True
@@ -104,8 +105,8 @@ class Window:
     def last_seconds(self, seconds: float) -> Sequence[LagPoint]:
         """The points of the last `seconds`, at least the newest two if there are two."""
         start = self.points[-1].at - timedelta(seconds=seconds)
-        recent = [point for point in self.points if point.at >= start]
-        return recent if len(recent) > 1 else self.points[-2:]
+        first = bisect_left(self.points, start, key=attrgetter("at"))
+        return self.points[min(first, max(0, len(self.points) - 2)) :]
 
     def trough(self, older: float, younger: float) -> int | None:
         """The least backlog between `older` and `younger` seconds ago; None if the window does not reach that far."""

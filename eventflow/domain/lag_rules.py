@@ -87,7 +87,7 @@ def abandoned(window: Window, facts: Facts) -> Verdict | None:
 def backlog_is_older(window: Window, seconds: float) -> bool:
     """Whether something waited all through the last `seconds`: a message that came just now proves no stop."""
     start = window.points[-1].at - timedelta(seconds=seconds)
-    return all(point.backlog for point in window.points if point.at >= start)
+    return all(point.backlog for point in window.last_seconds(seconds) if point.at >= start)
 
 
 def stopped(window: Window, facts: Facts) -> Verdict | None:

@@ -234,6 +234,8 @@ def refusal(letter: Candidate) -> str | None:
         return "was replayed and failed again; replay the letter it came back as"
     if not letter.destination:
         return "does not tell where it came from"
+    if not sendable(letter.system, letter.destination):
+        return "names a place where no message may be sent"
     if not letter.has_payload:
         return letter.payload_note or "has no payload any more"
     if "truncated" in letter.payload_note.lower():
@@ -241,6 +243,17 @@ def refusal(letter: Candidate) -> str | None:
     if letter.replay_count >= MAX_LINEAGE:
         return f"came back {letter.replay_count} times; it would go round in a loop"
     return None
+
+
+def sendable(system: str, destination: str) -> bool:
+    """Whether a name out of a header, which anybody may have written, can be a destination of messages at all."""
+    if any(char.isspace() or not char.isprintable() for char in destination):
+        return False
+    if system != "nats":
+        return True
+    # The server's own subjects, replies, wildcards and empty tokens.
+    parts = destination.split(".")
+    return not destination.startswith(("$", "_INBOX")) and all(part and part not in ("*", ">") for part in parts)
 
 
 def plan(letters: Sequence[Candidate]) -> Plan:

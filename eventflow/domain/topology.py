@@ -4,12 +4,12 @@
 destinations); every edge says which of the two it is. Deterministic: same input, same order. Knows nothing of drawing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from eventflow.domain import topology_health as health
-from eventflow.domain.edge import EdgeStats
+from eventflow.domain.edge import EdgeKey, EdgeStats
 from eventflow.domain.replay import nats_match
 from eventflow.domain.topology_health import IDLE, Health
 from eventflow.domain.topology_model import (
@@ -76,8 +76,14 @@ def build(
     *,
     window_seconds: float,
     now: datetime,
+    known: Iterable[EdgeKey] = (),
 ) -> Topology:
-    """Join spans and broker. Rates are over the window, or over the age of a system that is younger than it."""
+    """Join spans and broker. Rates are over the window, or over the age of a system that is younger than it.
+
+    `known` are edges seen before the window: they stay in the graph, idle, so that a quiet minute makes nothing vanish.
+    """
+    busy = {stats.key for stats in edges}
+    edges = [*edges, *(EdgeStats(key, 0, 0) for key in known if key not in busy)]
     firsts = [stats.first_at for stats in edges if stats.first_at]
     age = (now - min(firsts)).total_seconds() if firsts else window_seconds
     joined = _Builder(groups, destinations, max(LEAST_SECONDS, min(window_seconds, age)))
@@ -231,7 +237,11 @@ def _is_internal(patterns: Sequence[str]) -> bool:
 def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
     """An off-ramp per service: letters that wait, and dead-letter destinations that its groups are configured with."""
     configured: dict[str, set[str]] = {}
+    holders = {(one.system, one.container) for one in joined.destinations if one.container}
     for place in joined.destinations:
+        if (place.system, place.name) in holders:
+            # A stream is told of by the subjects it holds.
+            continue
         for (system, name), owners in joined.owners.items():
             if system == place.system and name in place.dead_letters_of:
                 for service in owners:

@@ -30,7 +30,7 @@ class Health:
 
 
 OK = Health()
-IDLE = Health("idle", "Idle", "no traffic seen")
+IDLE = Health("idle", "Idle", "no traffic in this time")
 WORDS: dict[Level, str] = {"crit": "Critical", "warn": "Behind", "ok": "Healthy", "idle": "Idle"}
 
 

@@ -12,6 +12,8 @@ def duration(seconds: float | None) -> str:
     """38 ms, 1.6 s, 27 s, 5 m 32 s, 3 h 27 m, 2 d 4 h."""
     if seconds is None:
         return EMPTY
+    if seconds == 0:
+        return "0 s"
     if seconds < 0.9995:
         return f"{max(0, round(seconds * 1000))} ms"
     if seconds < 9.95:

@@ -47,7 +47,8 @@ def _parts(seconds: float | None) -> tuple[str, str]:
 def blank(kind: str, pattern: str = "*") -> Form:
     """A new rule with the usual values."""
     if kind == Kind.LAG:
-        return Form(None, kind, pattern=pattern, age="30", hold="10")
+        name = "" if pattern == "*" else f"Lag of {pattern}"[:200]
+        return Form(None, kind, name=name, pattern=pattern, age="30", hold="10")
     hold = "30" if kind == Kind.BLIND else "0"
     return Form(None, kind, pattern=pattern, messages="0" if kind == Kind.DEAD_LETTERS else "", hold=hold, recover="0")
 

@@ -1,7 +1,7 @@
 """Plotly figures as JSON. Colours are theme tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from eventflow.domain import words
@@ -22,6 +22,7 @@ def _figure(
     limits: Sequence[tuple[str, float, str]] = (),
     incidents: Sequence[IncidentNote] = (),
 ) -> Figure:
+    begin = _begin(traces, span)
     drawn = [_limit(value, label, severity) for severity, value, label in limits]
     highest = max((value for trace in traces for value in trace["y"] if value is not None), default=0.0)
     # A limit far above what happens would squash it to a line at the bottom.
@@ -40,12 +41,13 @@ def _figure(
         },
         "xaxis": {
             "type": "date",
-            "range": [span[0].isoformat(), span[1].isoformat()],
+            "range": [begin.isoformat(), span[1].isoformat()],
             "gridcolor": "rgba(0,0,0,0)",
             "linecolor": "var(--line-2)",
             "fixedrange": True,
             "hoverformat": "%H:%M:%S",
             "nticks": 6,
+            "tickformat": _ticks((span[1] - begin).total_seconds()),
         },
         "yaxis": {
             "range": [0, top * 1.08],
@@ -60,6 +62,18 @@ def _figure(
         "annotations": [note for _, note in drawn],
     }
     return {"data": traces, "layout": layout}
+
+
+def _ticks(seconds: float) -> str:
+    if seconds <= 600:
+        return "%H:%M:%S"
+    return "%H:%M" if seconds <= 86_400 else "%d %b %H:%M"
+
+
+def _begin(traces: list[Figure], span: Span) -> datetime:
+    """Where the picture begins: with the first sample when that is younger than the range, so that it is filled."""
+    first = min((datetime.fromisoformat(trace["x"][0]) for trace in traces if trace["x"]), default=span[0])
+    return max(span[0], min(first, span[1] - timedelta(minutes=3)))
 
 
 def _line(name: str, points: Sequence[SeriesPoint], values: Sequence[float | None], colour: str, **more: Any) -> Figure:

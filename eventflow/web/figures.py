@@ -75,7 +75,7 @@ def _events(minute: list[EdgeStats], totals: list[rollups.TotalPoint], now: date
     rate = sum(edge.count for edge in minute if edge.key.kind == "publish") / _seconds(minute, now)
     # The last step has only begun.
     past = [point.published / STEP_SECONDS for point in totals[:-1]]
-    top = max(past, default=0.0)
+    top = max([rate, *past])
     note = f"up to {formats.rate(top)} in the last hour" if top else "none in the last hour"
     return Figure("Events", split(formats.rate(rate)), note, _url("topology:page"), tuple(past))
 
@@ -85,7 +85,7 @@ def _failures(minute: list[EdgeStats], totals: list[rollups.TotalPoint]) -> Figu
     count, errors = sum(edge.count for edge in consumed), sum(edge.errors for edge in consumed)
     ratio = errors / count if count else None
     past = [point.errors / point.consumed if point.consumed else None for point in totals[:-1]]
-    first = next((value for value in past if value is not None), None)
+    first = next((value for value in past[:5] if value is not None), None)
     note = (
         f"was {formats.percent(first)} an hour ago"
         if len(totals) >= 60 and first is not None

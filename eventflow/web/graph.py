@@ -17,6 +17,7 @@ from eventflow.web.layout import HEAD, ROW, Box, Drawing, arrange
 from eventflow.web.layout_routes import Route
 
 WINDOWS = {"1m": (60, "Last minute"), "15m": (900, "Last 15 min"), "1h": (3600, "Last hour")}
+REMEMBERED = timedelta(hours=1)
 LETTER_WIDTH = 6.5
 STATE_WORDS = {"crit": "critical", "warn": "warning", "ok": "healthy", "idle": "idle"}
 
@@ -111,15 +112,15 @@ class Graph:
 
 
 def current(now: datetime, seconds: int = 60) -> Topology:
-    """The topology of the last `seconds`."""
-    start = now - timedelta(seconds=seconds)
+    """The topology of the last `seconds`, with what was seen in the last hour."""
     return build(
-        rollups.edges(start, now),
+        rollups.edges(now - timedelta(seconds=seconds), now),
         broker.groups(now),
         broker.destinations(now),
         broker.letters(now),
         window_seconds=seconds,
         now=now,
+        known=rollups.known(now - REMEMBERED),
     )
 
 

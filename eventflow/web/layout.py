@@ -19,15 +19,17 @@ from eventflow.web.layout_ranks import ranks
 from eventflow.web.layout_routes import Route, curve, rounded
 
 HEAD, ROW, LETTER = 40, 24, 6.6
-SERVICE_WIDTHS, PLACE_WIDTHS, PLACE_HEIGHT = (148, 190), (112, 190), 50
+SERVICE_WIDTHS, PLACE_WIDTHS, PLACE_HEIGHT = (136, 188), (108, 188), 50
 RAMP_GAP, RAMP_HEIGHT, RAMP_INDENT = 16, 36, 34
 ROOM = RAMP_GAP + RAMP_HEIGHT
 """Kept free below a service with consumer groups, whether or not letters wait: a first letter moves nothing."""
-NODE_GAP, LAYER_GAP = 24, 64
+NODE_GAP, LAYER_GAP = 28, 58
 KEPT = 16
 OPTIONS = {
     "routing": {"style": "orthogonal", "port_sides": "facing_only"},
     "spacing": {"layer_gap": float(LAYER_GAP), "node_gap": float(NODE_GAP)},
+    # Fan-outs spread to both sides of what feeds them; other styles leave holes where lanes pass.
+    "coords": {"branch_style": "symmetric"},
     "cycles": {"strategy": "follow_flow"},
 }
 

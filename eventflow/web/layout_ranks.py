@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from eventflow.domain.topology_model import Topology
 
 Graph = dict[str, dict[str, float]]
+TRICKLE = 0.15
+"""What brings a service less than this share of its busiest input does not decide its column: rare compensations would
+stretch the whole sheet."""
 
 
 def ranks(topology: Topology) -> dict[str, int]:
@@ -19,7 +22,18 @@ def ranks(topology: Topology) -> dict[str, int]:
             after[edge.source][edge.target] = float(max(1, edge.count))
     places = {place.id for place in topology.places}
     order = {node: index for index, node in enumerate(_sequence(after, places))}
-    forward = {node: [to for to in sorted(after[node]) if order[to] > order[node]] for node in after}
+    most = dict.fromkeys(after, 0.0)
+    for targets in after.values():
+        for to, weight in targets.items():
+            most[to] = max(most[to], weight)
+    forward = {
+        node: [
+            to
+            for to in sorted(after[node])
+            if order[to] > order[node] and (to in places or after[node][to] >= TRICKLE * most[to])
+        ]
+        for node in after
+    }
     column: dict[str, int] = {}
     for node in sorted(after, key=order.__getitem__):
         column.setdefault(node, 1 if node in places else 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 from eventflow.domain import redaction, stack
 from eventflow.domain.flow import Flow
+from eventflow.domain.letter_flow import delivery_of
 from eventflow.store.models import DeadLetter
 from eventflow.store.queries import dead_letters, flows
 from eventflow.store.record.dead_letter import flow_key
@@ -52,18 +53,15 @@ def described(letter: DeadLetter, now: datetime) -> dict[str, Any]:
 def attempts(flow: Flow, letter: DeadLetter) -> list[AttemptLine]:
     """The attempts that ended in this letter, out of its flow."""
     found = []
-    for delivery in flow.deliveries():
-        dead = delivery.dead_lettering
-        if dead is None or dead.letter is None or dead.letter.id != str(letter.pk):
-            continue
-        before: int | None = None
-        for attempt in delivery.attempts:
-            wait = "first delivery" if before is None else f"after {_span(attempt.started_ns - before)}"
-            why = attempt.error.name.rpartition(".")[2] if attempt.error else "failed" if attempt.failed else "done"
-            at = datetime.fromtimestamp(attempt.started_ns / 1e9, UTC)
-            seconds = (attempt.ended_ns - attempt.started_ns) / 1e9
-            found.append(AttemptLine(at, seconds, not attempt.failed, redaction.text(f"{why}, {wait}")))
-            before = attempt.ended_ns
+    delivery = delivery_of(flow, str(letter.pk))
+    before: int | None = None
+    for attempt in delivery.attempts if delivery else ():
+        wait = "first delivery" if before is None else f"after {_span(attempt.started_ns - before)}"
+        why = attempt.error.name.rpartition(".")[2] if attempt.error else "failed" if attempt.failed else "done"
+        at = datetime.fromtimestamp(attempt.started_ns / 1e9, UTC)
+        seconds = (attempt.ended_ns - attempt.started_ns) / 1e9
+        found.append(AttemptLine(at, seconds, not attempt.failed, redaction.text(f"{why}, {wait}")))
+        before = attempt.ended_ns
     return found
 
 

@@ -30,6 +30,7 @@ class ConfiguredSource(NamedTuple):
 def parse(entry: str) -> ConfiguredSource:
     """One entry. Without a name its host and port are the name."""
     name, equals, url = entry.strip().partition("=")
+    name, url = name.strip(), url.strip()
     if not equals or "://" in name:
         name, url = "", entry.strip()
     try:
@@ -41,7 +42,7 @@ def parse(entry: str) -> ConfiguredSource:
         raise SourceError(f"source {name or '(no name)'}: write it as NAME=nats://HOST:PORT or nats://HOST:PORT")
     if not host:
         raise SourceError(f"source {name or parts.scheme}: its URL names no host")
-    name = name.strip() or (f"{host}:{port}" if port else host)
+    name = name or (f"{host}:{port}" if port else host)
     if not NAME.match(name.replace(":", ".")):
         raise SourceError("a source's name may hold letters, digits, dots, dashes and underscores only")
     return ConfiguredSource(name, url)

@@ -1,5 +1,5 @@
 // @ts-check
-// The replay and archive dialogs, wherever they are opened: the typed number, the first focus, and closing on success.
+// The replay and archive dialogs, wherever they are opened: the typed number, and closing on success.
 // Arrives with the dialog itself; without it the form works as it stands (the server checks the number).
 
 /** @param {HTMLFormElement} form */
@@ -35,13 +35,12 @@ document.addEventListener("ef:opened", (event) => {
   if (!(dialog instanceof HTMLDialogElement) || dialog.id !== "rp") return;
   const form = dialog.querySelector("form.rp-form");
   if (form instanceof HTMLFormElement) paint(form);
-  const first = dialog.querySelector("#rp-why") || dialog.querySelector(".dlg-f [data-close]");
-  if (first instanceof HTMLElement) first.focus();
 });
 
 document.addEventListener("ef:close", (event) => {
   if (event.target instanceof Element) event.target.closest("dialog")?.close();
 });
 
+// The first dialog is open before this script that came with it runs.
 const open = document.querySelector("#rp form.rp-form");
 if (open instanceof HTMLFormElement) paint(open);

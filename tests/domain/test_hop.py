@@ -215,8 +215,8 @@ def test_receive_and_process_side_by_side_are_one_delivery():
 def test_the_three_levels_of_aiokafka_are_one_delivery_a_record():
     spans = [publish(f"send {n}", n, n + 1, service="a", to="orders") for n in range(3)]
     more = {"service": "b", "from_": "orders", "title": "orders receive", "trace_name": "poll"}
-    spans.append(consume("poll", 5, 9, operation=Operation.RECEIVE, **more))  # type: ignore[arg-type]
-    spans.append(consume("partition", 5, 9, operation=Operation.RECEIVE, parent="poll", **more))  # type: ignore[arg-type]
+    spans.append(consume("poll", 5, 9, operation=Operation.RECEIVE, **more))
+    spans.append(consume("partition", 5, 9, operation=Operation.RECEIVE, parent="poll", **more))
     spans.extend(
         consume(
             f"record {n}",
@@ -225,7 +225,7 @@ def test_the_three_levels_of_aiokafka_are_one_delivery_a_record():
             operation=Operation.RECEIVE,
             parent="partition",
             links=[link("order", f"send {n}")],
-            **more,  # type: ignore[arg-type]
+            **more,
         )
         for n in range(3)
     )

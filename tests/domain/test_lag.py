@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventflow.domain import lag, lag_rules
@@ -162,6 +162,8 @@ def test_healthy_bursts_and_waves_are_no_drift(share: float, wave: float) -> Non
 numbers = st.none() | st.integers(0, 10**12)
 
 
+# No deadline: the machine may be busy.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.floats(0.01, 4000), numbers, numbers, numbers, numbers), min_size=1, max_size=60))
 def test_whatever_a_broker_says_nothing_is_negative_and_a_verdict_has_its_reason(
     looks: list[tuple[float, int | None, int | None, int | None, int | None]],

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventflow.domain.observations import Messaging, Operation, Span, SpanEvent, SpanKind, SpanLink, SpanStatus
@@ -28,6 +28,7 @@ def span(**more: object) -> Span:
     return Span(**{**fields, **more})  # type: ignore[arg-type]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no reason to fail
 @given(attributes=maps, resource=maps, name=texts, linked=maps)
 def test_any_span_comes_back_as_it_was(attributes, resource, name, linked):
     given_span = span(

@@ -114,5 +114,19 @@ def test_recording_many_costs_as_many_queries_as_recording_few() -> None:
 
 
 def test_text_that_the_database_cannot_hold_is_made_so_that_it_can() -> None:
-    make.letter(error_message="a\x00b", stack="\x00", correlation_id="c" * 900)
+    make.letter(error_message="a\x00b", stack="\x00", correlation_id="c" * 900, headers=(("x", "\x00"),), key="\x00")
     assert DeadLetter.objects.get().error_message == "a␀b"
+
+
+def test_calling_off_many_costs_no_query_for_each() -> None:
+    costs = []
+    for number in (5, 50):
+        replay = make.replay_of(*[make.letter() for _ in range(number)])
+        with CaptureQueriesContext(connection) as queries:
+            count, topics = ledger.call_off(replay.pk, state="cancelled", note="Cancelled by mira", now=make.NOW)
+        costs.append(len(queries))
+        assert count == number
+        assert "dead-letters" in topics
+    assert costs[1] <= costs[0] + 2
+    assert not ReplayItem.objects.exclude(state="cancelled").exists()
+    assert not DeadLetter.objects.exclude(status="open").exists()

@@ -181,3 +181,16 @@ def test_a_long_flow_is_counted_and_read_up_to_its_limit(db, monkeypatch):
     stored = store.flow_spans(KEY)
     assert not stored.complete
     assert stored.looked_at == 10 + 2 * len(failed_order())
+    assert len(stored.spans) == 20
+
+
+def test_a_flow_that_is_long_from_the_start_has_a_line_and_a_page(db, monkeypatch):
+    monkeypatch.setattr(summaries, "DETAIL_LIMIT", 10)
+    monkeypatch.setattr(reads, "READ_LIMIT", 10)
+    send(failed_order())
+    digest()
+    (row,) = flows.page(FlowQuery(), None, 10, NOW).rows
+    assert (row.key, row.spans, row.traces) == (KEY, len(failed_order()), 2)
+    found = flows.flow(KEY, NOW)
+    assert found is not None
+    assert len(found.spans) == 10

@@ -30,7 +30,7 @@ def test_a_late_group_is_pending_then_fires_then_resolves_as_one_incident() -> N
     row = Incident.objects.get()
     assert told == [(row.pk, Event.FIRING), (row.pk, Event.RESOLVED)]
     assert (row.state, row.peak, row.subject) == ("resolved", 20.0, "shop/emails.requested/email")
-    assert row.rule.name == "Late" and "email" in row.title and "15 s" in row.detail
+    assert row.title == "email is 20 s behind" and "15 s" in row.detail
 
 
 def test_what_never_fired_leaves_no_incident() -> None:

@@ -59,8 +59,9 @@ def test_lists_page_by_cursor_and_every_row_comes_once(client: Client) -> None:
     assert sorted(seen) == [f"orders.{index:02}" for index in range(5)]
 
 
-def test_a_foreign_cursor_is_refused_in_words(client: Client) -> None:
-    response = client.get("/api/v1/lag", {"cursor": "%%%"}, headers=bearer(roles.VIEWER))
+@pytest.mark.parametrize("path", ["lag", "flows", "alerts"])
+def test_a_foreign_cursor_is_refused_in_words(path: str, client: Client) -> None:
+    response = client.get(f"/api/v1/{path}", {"cursor": "%%%"}, headers=bearer(roles.VIEWER))
     assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
 
 

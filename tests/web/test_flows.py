@@ -21,6 +21,7 @@ from eventflow.domain.timeline import timeline
 from eventflow.store import spans as store
 from eventflow.web import flow_list
 from eventflow.web.flow_axis import length
+from eventflow.web.flow_sequence import sequence
 from eventflow.web.flow_timeline import view
 from eventflow.web.views.flows import address
 from tests import factories
@@ -126,6 +127,25 @@ def test_a_link_to_an_event_selects_it():
 
 
 @pytest.mark.django_db
+def test_a_link_to_a_span_within_a_step_selects_the_step():
+    keep(recent(failed_order()))
+    page = Rows(get(f"/flows/{KEY}/?event={ident('reserve')}"))
+    assert "inventory-service" in page.rows[page.selected[0]]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("of", ["/flows/?status=failed", f"/flows/{KEY}/?tab=events"])
+def test_a_live_region_gets_only_itself(of: str):
+    keep(recent(failed_order()))
+    asking = client()
+    part = asking.get(of, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in part
+    assert 'data-live-refetch="' in part
+    whole = asking.get(of, headers={"HX-Request": "true", "HX-History-Restore-Request": "true"}).content.decode()
+    assert "<html" in whole
+
+
+@pytest.mark.django_db
 def test_an_event_that_is_gone_says_so():
     keep(recent(failed_order()))
     assert "not in this flow any more" in get(f"/flows/{KEY}/?event=0123456789abcdef")
@@ -157,7 +177,7 @@ def test_the_letters_payload_and_headers_are_shown_without_secrets():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("tab", ["timeline", "events", "raw"])
+@pytest.mark.parametrize("tab", ["timeline", "sequence", "events", "raw"])
 def test_hostile_names_stay_text(tab: str):
     evil = "<script>alert(1)</script>\"'{{ 7*7 }}"
     spans = [
@@ -176,7 +196,7 @@ def test_hostile_names_stay_text(tab: str):
 @pytest.mark.django_db
 def test_every_tab_and_grouping_answers():
     keep(recent(replayed_order()))
-    for view_of in ("?tab=events", "?tab=raw", "?group=service", "?tab=nonsense"):
+    for view_of in ("?tab=events", "?tab=sequence", "?tab=raw", "?group=service", "?tab=nonsense"):
         assert KEY in get(f"/flows/{KEY}/{view_of}")
 
 
@@ -185,7 +205,7 @@ def test_an_unknown_flow_is_told_and_looked_for_again():
     answer = client().get("/flows/nothing-of-that-name/")
     assert answer.status_code == 404
     assert b"Nothing has arrived under this id" in answer.content
-    assert b'data-live="flows"' in answer.content
+    assert b'data-live="flow:nothing-of-that-name"' in answer.content
 
 
 @pytest.mark.django_db
@@ -292,3 +312,13 @@ def test_every_row_has_an_id_of_its_own():
     line = timeline(flow(spans), nanoseconds(at(120_000)))
     ids = [row.id for row in line.rows]
     assert len(ids) == len(set(ids))
+
+
+def test_the_sequence_tells_the_same_in_order_of_time():
+    drawn = sequence(timeline(flow(replayed_order(), [letter()], [replay()]), nanoseconds(at(120_000))))
+    assert [lane.name for lane in drawn.lanes][:3] == ["checkout", "orders.placed", "inventory-service"]
+    labels = [message.label for message in drawn.messages]
+    assert labels[:2] == ["publish", "after 618 ms"]
+    assert "attempt 4 failed, GiftCardBalanceError" in labels
+    assert labels.index("dead letter") < labels.index("replay by mona")
+    assert drawn.left_out == 0

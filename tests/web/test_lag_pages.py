@@ -1,9 +1,15 @@
 """The lag pages as people get them."""
 
+import json
+import re
+from datetime import timedelta
+
+import plotly.graph_objects as go
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from eventflow.store.models import ConsumerGroup
 from eventflow.store.record import observations
 from tests import factories as make
 
@@ -49,3 +55,35 @@ def test_the_table_filters_and_sorts_by_its_address(viewer: Client) -> None:
     assert page.index(">email<") < page.index(">payment<") and 'aria-sort="ascending"' in page
     page = viewer.get("/lag/table/?sort=-lag").content.decode()
     assert page.index(">payment<") < page.index(">email<")
+
+
+def test_a_groups_page_tells_figures_measurement_alerts_and_can_be_read_without_scripts(viewer: Client) -> None:
+    now = timezone.now()
+    rule = make.alert_rule(name="Email late", pattern="email")
+    observations([make.lag_sample("email", now, ready=1204, age=332, in_flight=7, container="EMAILS")], now)
+    row = ConsumerGroup.objects.get()
+    make.incident(rule, fired_at=now - timedelta(seconds=60))
+    page = viewer.get(f"/lag/groups/{row.pk}/?range=15m").content.decode()
+    for words in ("5 m 32 s", "1,204", "EMAILS", "told by the broker", "email is 27 s behind", "is older than 15 s"):
+        assert words in page
+    assert "<caption" in page and "Last 15 min" in page
+    part = viewer.get(f"/lag/groups/{row.pk}/", headers={"HX-Request": "true"}).content.decode()
+    assert part.startswith('<div id="lag-head"')
+    assert viewer.get("/lag/groups/99999/").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["messages", "seconds", "rates"])
+def test_a_chart_is_a_figure_that_plotly_accepts(viewer: Client, name: str) -> None:
+    now = timezone.now()
+    rule = make.alert_rule(pattern="email", messages=5)
+    for second in range(0, 60, 6):
+        at = now - timedelta(seconds=60 - second)
+        observations([make.lag_sample("email", at, second, second, published_total=second, settled_total=1)], at)
+    make.incident(rule, fired_at=now - timedelta(seconds=30))
+    figure = viewer.get(f"/lag/groups/{ConsumerGroup.objects.get().pk}/charts/{name}/").json()
+    assert len(figure["data"][0]["x"]) == len(figure["data"][0]["y"]) >= 8
+    if name != "rates":
+        assert [shape["type"] for shape in figure["layout"]["shapes"]] == ["rect", "line"]
+    # The theme's tokens become colours in the browser; to Plotly any colour will do here.
+    text = re.sub(r"var\(--[\w-]+\)( \d+%)?", "black", json.dumps(figure))
+    go.Figure(json.loads(text))

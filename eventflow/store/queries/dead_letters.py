@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models.functions import TruncMinute
 
 from eventflow.domain import replay as ledger
 from eventflow.store.models import ConsumerGroup, DeadLetter, DeadLetterGroup, ReplayItem
@@ -97,9 +98,10 @@ def causes(wanted: Filter, now: datetime, *, trend_minutes: int = 60, slots: int
     since = now - timedelta(minutes=trend_minutes)
     step = timedelta(minutes=trend_minutes) / slots
     trends = {pk: [0] * slots for pk in counted}
-    recent = DeadLetter.objects.filter(group__in=counted, failed_at__gte=since, failed_at__lte=now)
-    for group, at in recent.values_list("group_id", "failed_at").iterator():
-        trends[group][min(slots - 1, int((at - since) / step))] += 1
+    recent = DeadLetter.objects.filter(group__in=counted, failed_at__gte=since, failed_at__lte=now).order_by()
+    minutes = recent.annotate(minute=TruncMinute("failed_at")).values_list("group_id", "minute").annotate(Count("pk"))
+    for group, minute, number in minutes:
+        trends[group][max(0, min(slots - 1, int((minute - since) / step)))] += number
     found = [
         Cause(
             group=group,
@@ -142,10 +144,10 @@ def _place(cursor: str) -> tuple[datetime, int] | None:
         return None
 
 
-def pks(wanted: Filter, limit: int | None = None) -> list[int]:
-    """Every letter that matches, oldest first. One query."""
-    found = _matching(wanted).order_by("failed_at", "pk").values_list("pk", flat=True)
-    return list(found[:limit] if limit else found)
+def open_pks(wanted: Filter) -> list[int]:
+    """Every letter that matches and may be replayed or archived, oldest first. One query."""
+    found = _matching(wanted).filter(status="open").order_by("failed_at", "pk")
+    return list(found.values_list("pk", flat=True))
 
 
 def totals() -> dict[str, int]:
@@ -173,6 +175,14 @@ def letters(wanted: Sequence[int]) -> list[DeadLetter]:
     return list(
         DeadLetter.objects.filter(pk__in=wanted).select_related("group").defer(*HEAVY).order_by("failed_at", "pk")
     )
+
+
+def with_holes(now: datetime, minutes: int = 2, limit: int = 200) -> list[DeadLetter]:
+    """Letters of the last minutes that lack service, error or stack, whose spans may be here by now. One query."""
+    lacking = Q(service="") | Q(error_type="") | Q(stack="")
+    found = DeadLetter.objects.filter(lacking, captured_at__gt=now - timedelta(minutes=minutes))
+    found = found.exclude(correlation_id="", trace_id="").defer("payload", "headers")
+    return list(found.order_by("-captured_at")[:limit])
 
 
 @dataclass(frozen=True, slots=True)

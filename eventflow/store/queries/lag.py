@@ -21,6 +21,7 @@ SPARK_VALUES = 60
 RAW_SECONDS = 4500.0
 """Ranges up to here are drawn from samples, longer ones from minutes."""
 SERIES_POINTS = 720
+YOUNG_SECONDS = 600.0
 FIRING = ("firing", "recovering")
 
 
@@ -132,7 +133,8 @@ def groups(now: datetime, spark_seconds: float = 3600.0) -> list[LagRow]:
     firing = defaultdict(list)
     for incident in Incident.objects.filter(state__in=FIRING, rule__kind="lag").select_related("rule"):
         firing[incident.subject].append(_note(incident))
-    sparks = _sparks([row.pk for row in rows], now, spark_seconds)
+    first = min((row.first_seen_at for row in rows), default=now)
+    sparks = _sparks([row.pk for row in rows], max(first, now - timedelta(seconds=spark_seconds)), now)
     return [
         _row(row, now, tuple(firing.get(subject(row.source, row.destination, row.name), ())), sparks.get(row.pk, ()))
         for row in rows
@@ -223,10 +225,11 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...], sp
     )
 
 
-def _sparks(pks: list[int], now: datetime, seconds: float) -> dict[int, tuple[int | None, ...]]:
-    """Each group's worst per bucket: minutes where there are any, samples for the last ones."""
-    start, width = now - timedelta(seconds=seconds), seconds / SPARK_VALUES
-    tail = now - timedelta(seconds=150)
+def _sparks(pks: list[int], start: datetime, now: datetime) -> dict[int, tuple[int | None, ...]]:
+    """Each group's worst per bucket: minutes where there are any, samples for the last ones and while all is young."""
+    seconds = max(SPARK_VALUES, (now - start).total_seconds())
+    width = seconds / SPARK_VALUES
+    tail = start if seconds <= YOUNG_SECONDS else now - timedelta(seconds=150)
     wanted = Q(resolution_seconds=60, at__gte=start) | Q(resolution_seconds=0, at__gte=tail)
     values: dict[int, list[int | None]] = {}
     for pk, at, ready in LagPoint.objects.filter(wanted, group__in=pks).values_list("group_id", "at", "ready"):
@@ -234,7 +237,13 @@ def _sparks(pks: list[int], now: datetime, seconds: float) -> dict[int, tuple[in
         line = values.setdefault(pk, [None] * SPARK_VALUES)
         if bucket >= 0 and ready is not None:
             line[bucket] = max(line[bucket] or 0, ready)
-    return {pk: tuple(line) for pk, line in values.items()}
+    return {pk: tuple(_without_lead(line)) for pk, line in values.items()}
+
+
+def _without_lead(line: list[int | None]) -> list[int | None]:
+    """From the first value on: before it the group was not seen."""
+    first = next((index for index, value in enumerate(line) if value is not None), len(line))
+    return line[first:]
 
 
 def _series(points: list[LagPoint]) -> tuple[SeriesPoint, ...]:

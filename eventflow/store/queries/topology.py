@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum
 
 from eventflow.domain.edge import EdgeKey, EdgeKind, EdgePoint, EdgeStats, Histogram
 from eventflow.store.models import DeadLetter, Destination, Edge, EdgeSlot
@@ -61,13 +61,21 @@ def edges(start: datetime, end: datetime) -> list[EdgeStats]:
     ]
 
 
+def known(since: datetime) -> list[EdgeKey]:
+    """Every edge that had traffic since then."""
+    recent = set(Edge.objects.filter(last_ns__gte=int(since.timestamp() * 1e9)).values_list("id", flat=True))
+    return sorted(key for edge_id, key in _edge_keys().items() if edge_id in recent)
+
+
 def edge_series(start: datetime, end: datetime, step_seconds: int) -> Mapping[EdgeKey, list[EdgePoint]]:
     """Counts per step for every edge with traffic in the window; a step without traffic is a point with zero."""
     keys = _edge_keys()
     steps = _steps(start, end, step_seconds)
     found: dict[EdgeKey, dict[int, tuple[int, int]]] = {}
-    rows = _slots(start, end).values_list("edge_id", "at", "count", "errors")
-    for edge_id, at, count, errors in rows.iterator(chunk_size=2_000):
+    # Summed by the database: an hour is thousands of slots but few steps.
+    stepped = _slots(start, end).annotate(step=F("at") - F("at") % step_seconds).values("edge_id", "step")
+    rows = stepped.annotate(total=Sum("count"), failed=Sum("errors"))
+    for edge_id, at, count, errors in rows.values_list("edge_id", "step", "total", "failed"):
         if (key := keys.get(edge_id)) is not None:
             step = _step_of(at, start, step_seconds)
             total, failed = found.setdefault(key, {}).get(step, (0, 0))

@@ -140,7 +140,8 @@ def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
     row.value, row.peak = after.value, after.peak
     if change.measurement is not None:
         row.unit = alert.value_of(change.rule, change.measurement)[1]
-        if after.state != State.RESOLVED:
+        # Once it recovers the words stay what they were while it was bad: that is what history and all-clear tell.
+        if after.state in (State.PENDING, State.FIRING):
             row.title = alert.title(change.rule, change.measurement)[:300]
             row.detail = alert.detail(change.rule, change.measurement)
     # Never `notified` or the acknowledgement: others write those at the same time.

@@ -4,7 +4,9 @@ A letter that carries a replay's token proves that this replay failed again. Nev
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -25,7 +27,8 @@ def flow_key(letter: DeadLetter) -> str:
 
 def record(letters: Sequence[Observed], now: datetime) -> set[str]:
     """Keep `letters` and say what changed. Costs six queries a call, plus two for each replay that came back."""
-    fresh = {(letter.source, letter.location, letter.position): letter for letter in letters}
+    storable = map(_without_nul, letters)
+    fresh = {(letter.source, letter.location, letter.position): letter for letter in storable}
     if not fresh:
         return set()
     with transaction.atomic():
@@ -34,12 +37,12 @@ def record(letters: Sequence[Observed], now: datetime) -> set[str]:
         if not fresh:
             return set()
         causes = {identity: fingerprint(letter) for identity, letter in fresh.items()}
-        groups = _groups(fresh, causes, now)
+        groups = _groups(fresh, causes)
         parents = _parents(fresh.values())
         rows = []
         for identity, letter in fresh.items():
             parent = parents.get(letter.replay_token or "")
-            rows.append(_row(letter, groups[causes[identity].digest], parent, now))
+            rows.append(_row(letter, groups[causes[identity].digest], parent))
         DeadLetter.objects.bulk_create(rows, ignore_conflicts=True)
         topics = {"dead-letters"} | {f"flow:{key}" for row in rows if (key := flow_key(row))}
         for row in rows:
@@ -61,9 +64,7 @@ def _known(fresh: Iterable[Identity]) -> set[Identity]:
     return wanted & set(found)
 
 
-def _groups(
-    fresh: dict[Identity, Observed], causes: dict[Identity, Fingerprint], now: datetime
-) -> dict[str, DeadLetterGroup]:
+def _groups(fresh: dict[Identity, Observed], causes: dict[Identity, Fingerprint]) -> dict[str, DeadLetterGroup]:
     """The group of every fingerprint, made where it is new, its times widened."""
     first: dict[str, datetime] = {}
     last: dict[str, datetime] = {}
@@ -107,7 +108,7 @@ def _parents(letters: Iterable[Observed]) -> dict[str, ReplayItem]:
     return {item.token: item for item in ReplayItem.objects.filter(token__in=tokens).select_related("letter")}
 
 
-def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None, now: datetime) -> DeadLetter:
+def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None) -> DeadLetter:
     """Text longer than its column is cut; headers, payload, message and stack are kept whole."""
     payload = letter.payload
     return DeadLetter(
@@ -131,8 +132,8 @@ def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None, no
         payload_note=(letter.payload_note or "")[:300],
         content_type=(letter.content_type or "")[:200],
         error_type=(letter.error_type or "")[:300],
-        error_message=_storable(letter.error_message or ""),
-        stack=_storable(letter.stack or ""),
+        error_message=letter.error_message or "",
+        stack=letter.stack or "",
         attempts=letter.attempts,
         published_at=letter.published_at,
         failed_at=letter.failed_at or letter.captured_at,
@@ -147,6 +148,17 @@ def _row(letter: Observed, group: DeadLetterGroup, parent: ReplayItem | None, no
 def _storable(text: str) -> str:
     """PostgreSQL's text holds no NUL."""
     return text.replace("\x00", "␀")
+
+
+def _without_nul(letter: Observed) -> Observed:
+    """The letter as both databases can hold it, headers and evidence too. The payload stays as it was sent."""
+    texts = {field.name: getattr(letter, field.name) for field in fields(letter)}
+    odd: dict[str, Any] = {
+        name: _storable(text) for name, text in texts.items() if isinstance(text, str) and "\x00" in text
+    }
+    headers = tuple((_storable(name), _storable(value)) for name, value in letter.headers)
+    evidence = {_storable(name): _storable(value) for name, value in letter.evidence.items()}
+    return replace(letter, **odd, headers=headers, evidence=evidence)
 
 
 def archive(pks: Sequence[int], reason: str, now: datetime) -> tuple[int, set[str]]:
@@ -175,8 +187,11 @@ def _move(pks: Sequence[int], old: str, new: str, reason: str, now: datetime) ->
 def enrich(
     pk: int, *, service: str = "", error_type: str = "", error_message: str = "", stack: str = "", evidence: str
 ) -> set[str]:
-    """Fill what a letter's headers left empty from the span that failed; what is there already stays."""
-    letter = DeadLetter.objects.get(pk=pk)
+    """Fill what a letter's headers left empty from the span that failed; what is there already stays.
+
+    The letter may then belong to another cause, and moves there.
+    """
+    letter = DeadLetter.objects.defer("payload", "headers").get(pk=pk)
     filled = []
     for name, value in (
         ("service", service),
@@ -191,5 +206,30 @@ def enrich(
             filled.append(name)
     if not filled:
         return set()
-    letter.save(update_fields=[*filled, "evidence"])
+    with transaction.atomic():
+        old = letter.group_id
+        letter.group = _group_of(letter)
+        letter.save(update_fields=[*filled, "evidence", "group"])
+        if letter.group_id != old and not DeadLetter.objects.filter(group=old).exists():
+            DeadLetterGroup.objects.filter(pk=old, note="").delete()
     return {"dead-letters", f"dead-letter:{pk}"}
+
+
+def _group_of(letter: DeadLetter) -> DeadLetterGroup:
+    observed = Observed(
+        source=letter.source,
+        system=letter.system,
+        location=letter.location,
+        position=letter.position,
+        captured_at=letter.captured_at,
+        failed_at=letter.failed_at,
+        destination=letter.destination or None,
+        group=letter.consumer_group or None,
+        service=letter.service or None,
+        error_type=letter.error_type or None,
+        error_message=letter.error_message or None,
+        stack=letter.stack or None,
+    )
+    identity = (letter.source, letter.location, letter.position)
+    cause = fingerprint(observed)
+    return _groups({identity: observed}, {identity: cause})[cause.digest]

@@ -16,6 +16,8 @@ from eventflow.store.models import DeadLetter, Replay, ReplayItem
 from eventflow.store.models.replay import OUTSTANDING
 from eventflow.store.record import flow_refresh
 
+AT_ONCE = 100
+"""Of a large replay only so many flows are redone and named in the news at once; each is again when it is sent."""
 FIELDS = ("state", "claimed_at", "sent_at", "consumed_at", "finished_at", "position", "note")
 LETTER_STATUS = {
     ledger.ItemState.QUEUED: "replaying",
@@ -83,20 +85,25 @@ def create(
             reason=reason[:500],
             rate_per_second=max(1.0, min(1000.0, rate_per_second)),
         )
-        letters = DeadLetter.objects.in_bulk(plan.accepted)
+        where = {
+            pk: (destination, group)
+            for pk, destination, group in DeadLetter.objects.filter(pk__in=plan.accepted).values_list(
+                "pk", "destination", "consumer_group"
+            )
+        }
         ReplayItem.objects.bulk_create(
             ReplayItem(
                 replay=made,
                 letter_id=pk,
                 token=secrets.token_hex(16),
-                destination=letters[pk].destination,
-                consumer_group=letters[pk].consumer_group,
+                destination=where[pk][0],
+                consumer_group=where[pk][1],
                 queued_at=now,
             )
             for pk in plan.accepted
         )
         DeadLetter.objects.filter(pk__in=plan.accepted).update(status="replaying", status_reason="")
-    flow_refresh.refresh((letter.correlation_id or letter.trace_id for letter in letters.values()), now)
+    flow_refresh.refresh(flow_keys(plan.accepted[:AT_ONCE]), now)
     return made, plan
 
 
@@ -154,14 +161,20 @@ def call_off(replay: UUID, *, state: str, note: str, now: datetime) -> tuple[int
     with transaction.atomic():
         if not Replay.objects.filter(pk=replay, state__in=("running", "paused")).update(state=state, note=note[:500]):
             return 0, set()
-        queued = list(ReplayItem.objects.filter(replay=replay, state="queued").values_list("pk", flat=True))
-        count = 0
-        for pk in queued:
-            if news := observe(pk, ledger.Cancelled(note), now):
-                count += 1
-                topics |= news
+        queued = ReplayItem.objects.filter(replay=replay, state="queued")
+        pairs = list(queued.select_for_update().order_by("pk").values_list("pk", "letter_id"))
+        letters = [letter for _, letter in pairs]
+        # What `next_state` says of a queued item that is called off, for all of them at once.
+        end = ledger.next_state(ledger.Item(ledger.ItemState.QUEUED), ledger.Cancelled(note), now)
+        queued.update(state=end.state, finished_at=end.finished_at, note=end.note)
+        moved = DeadLetter.objects.filter(pk__in=letters, status="replaying")
+        moved.update(status=LETTER_STATUS[end.state], status_reason=note[:300])
         _finish(replay, now)
-    return count, topics
+    first = letters[:AT_ONCE]
+    keys = flow_keys(first)
+    flow_refresh.refresh(keys, now)
+    topics |= {"dead-letters", *(f"dead-letter:{pk}" for pk in first), *(f"flow:{key}" for key in keys)}
+    return len(pairs), topics
 
 
 def pause(replay: UUID, *, paused: bool) -> set[str]:

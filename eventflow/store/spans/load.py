@@ -155,3 +155,12 @@ def lines(keys: Collection[str]) -> set[str]:
     for part in chunks(keys):
         found.update(FlowRow.objects.filter(key__in=part).values_list("key", flat=True))
     return found
+
+
+def first_spans(trace_ids: Collection[str], limit: int) -> list[Span]:
+    """The earliest spans of these traces."""
+    found: list[tuple[int, bytes | memoryview]] = []
+    for part in chunks(trace_ids):
+        rows = StoredSpan.objects.filter(trace_id__in=part).order_by("start_ns").values_list("start_ns", "body")
+        found = sorted((*found, *rows[:limit]), key=lambda row: row[0])[:limit]
+    return [decoded(body) for _, body in found]

@@ -103,7 +103,8 @@ def _inherit(
     for trace in sorted(pending):
         keys = set(keys_of_replays.get(trace, ()))
         for target in links.get(trace, ()):
-            keys.update(known.get(target) or stored.get(target) or keys_of_replays.get(target, (target,)))
+            # Nothing is known of a target that has not come yet; it may be a replay, whose flow is.
+            keys.update(known.get(target) or stored.get(target) or keys_of_replays.get(target, {target}))
         inherited: Origins = dict.fromkeys(sorted(keys)[:KEYS_PER_TRACE], "inherited") if keys else {trace: "trace"}
         if inherited != known[trace]:
             known[trace] = inherited

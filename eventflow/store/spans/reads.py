@@ -1,6 +1,7 @@
 """Reads of stored spans: a flow's, a trace's, those that follow from one span."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -25,9 +26,12 @@ RECHECK_SECONDS = 16
 
 
 def flow_spans(key: str) -> FlowSpans:
-    """Everything stored of the flow `key`; empty for a key nobody used."""
+    """What is stored of the flow `key`, the first `READ_LIMIT` spans of a longer one; empty for a key nobody used."""
     key = fit(key)
-    return summaries.gather(load.traces_of([key]), {}, READ_LIMIT)[key]
+    stored = summaries.gather(load.traces_of([key]), {}, READ_LIMIT)[key]
+    if stored.complete:
+        return stored
+    return replace(stored, spans=tuple(load.first_spans(stored.trace_ids, READ_LIMIT)))
 
 
 def trace_spans(trace_id: str) -> list[Span]:

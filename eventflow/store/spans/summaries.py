@@ -1,12 +1,12 @@
 """Makes the lines of flows anew: gathers a flow's spans, letters and replays, has the domain put them together.
 
-Bounded: a flow of more than `DETAIL_LIMIT` spans keeps its last line and is only counted on. In a trace shared by many
-flows (a long-running producer, a huge batch) only the spans that name the flow or link into it are looked at.
+Bounded: a flow of more than `DETAIL_LIMIT` spans keeps the line it had by then and is counted on. In a trace shared
+by many flows (a long-running producer, a huge batch) only the spans that name the flow or link into it are looked at.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db.models import Count
@@ -120,8 +120,14 @@ def prepare(
 ) -> Refreshed:
     """New lines for these flows; nothing is written yet."""
     found = Refreshed()
-    for key, stored in gather(traces_of, loaded, DETAIL_LIMIT, sizes).items():
-        if not stored.complete:
+    gathered = gather(traces_of, loaded, DETAIL_LIMIT, sizes)
+    has_line = load.lines({key for key, stored in gathered.items() if not stored.complete})
+    for key, stored in gathered.items():
+        if not stored.complete and key not in has_line:
+            part = [span for trace in stored.trace_ids for span in loaded.get(trace, {}).values()][:DETAIL_LIMIT]
+            summary = summarise(put_together(replace(stored, spans=tuple(part)), consumers, now))
+            found.rows.append(row_of(replace(summary, spans=stored.looked_at, traces=len(stored.trace_ids)), now))
+        elif not stored.complete:
             ends = [span.end_ns for trace in stored.trace_ids for span in loaded.get(trace, {}).values()]
             found.counted.append((key, stored.looked_at, len(stored.trace_ids), fit_ns(max(ends, default=0))))
         elif not stored.spans and not stored.letters:

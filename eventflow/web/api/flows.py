@@ -11,6 +11,7 @@ from eventflow.domain.flow_query import FlowQuery
 from eventflow.domain.flow_summary import FlowStatus, FlowSummary
 from eventflow.store.queries import flows as queries
 from eventflow.web.api.instants import from_ns
+from eventflow.web.api.problems import Problem
 
 router = Router(tags=["flows"])
 
@@ -52,9 +53,10 @@ class FlowPage(Schema):
 
 
 class FlowFilters(Schema):
-    """All given filters must hold."""
+    """All given filters must hold. `plumbing`: also traces without any message and without a correlation id."""
 
     correlation_id: str = ""
+    plumbing: bool = False
     service: str = ""
     destination: str = ""
     event_type: str = ""
@@ -173,6 +175,7 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
     now = timezone.now()
     wanted = FlowQuery(
         text=filters.correlation_id,
+        plumbing=filters.plumbing,
         service=filters.service or None,
         destination=filters.destination or None,
         event_type=filters.event_type or None,
@@ -180,7 +183,10 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
         since_ns=filters.since_ns,
         until_ns=filters.until_ns,
     )
-    page = queries.page(wanted, filters.cursor or None, filters.limit, now)
+    try:
+        page = queries.page(wanted, filters.cursor or None, filters.limit, now)
+    except ValueError as error:
+        raise Problem(400, "This cursor was not given by this list; start without one.") from error
     now_ns = int(now.timestamp() * 1e9)
     return {
         "items": [row(summary, now_ns) for summary in page.rows],

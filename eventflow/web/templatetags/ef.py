@@ -92,12 +92,8 @@ def ident(value: str, copy: bool = True, tail: int = 6) -> SafeString:
     """An identifier that shrinks in the middle, keeps its tail, and can be copied."""
     value = str(value)
     tail = tail if len(value) > tail + 3 else len(value)
-    code = format_html(
-        '<code class="id" title="{}"><span class="h">{}</span><span class="t">{}</span></code>',
-        value,
-        value[:-tail],
-        value[-tail:],
-    )
+    head = format_html('<span class="h">{}</span>', value[:-tail]) if len(value) > tail else ""
+    code = format_html('<code class="id" title="{}">{}<span class="t">{}</span></code>', value, head, value[-tail:])
     if not copy:
         return code
     return format_html(

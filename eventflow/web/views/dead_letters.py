@@ -14,6 +14,7 @@ from eventflow.accounts import audit, roles
 from eventflow.accounts.access import role_required
 from eventflow.domain import redaction
 from eventflow.live import news
+from eventflow.store.models import DeadLetter
 from eventflow.store.queries import dead_letters as letters
 from eventflow.store.record import dead_letter as record
 from eventflow.web import letter_detail, replay_dialog
@@ -55,16 +56,18 @@ def page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     asked = wanted(request)
     causes = letters.causes(replace(asked, group=None), now)
-    cause = next((each for each in causes if each.group.pk == asked.group), None)
-    stepped_in = cause is not None
+    chosen = _named(request, "letter")
+    opened = chosen is not None
+    # A live update keeps the letter that is being read, also when it has left the list meanwhile.
+    chosen = chosen or _named(request, "keep")
+    wished = asked.group or (chosen.group_id if chosen else None)
+    cause = next((each for each in causes if each.group.pk == wished), None)
+    stepped_in = cause is not None and bool(asked.group or opened)
     if cause is None and causes:
         cause = causes[0]
     listed = letters.Page([], 0)
     if cause:
         listed = letters.page(replace(asked, group=cause.group.pk), request.GET.get("after", ""))
-    number = request.GET.get("letter", "")
-    chosen = letters.letter(int(number)) if number.isdecimal() and len(number) < 18 else None
-    opened = chosen is not None
     if chosen is None and listed.letters:
         chosen = letters.letter(listed.letters[0].pk)
     group = cause.group.pk if cause else None
@@ -94,12 +97,18 @@ def page(request: HttpRequest) -> HttpResponse:
         "sort_url": address(request, group=group, sort=None if asked.newest_first else "newest"),
         "back_url": address(request, group=None, letter=None),
         "close_url": address(request, group=group, letter=None),
+        "keep_url": f"{address(request, group=group)}&keep={chosen.pk}#det" if chosen else "#det",
         "views": [
             (name, label, address(request, view=name, group=None, letter=None))
             for name, label in (("waiting", "Waiting"), ("recovered", "Recovered"), ("archived", "Archived"))
         ],
     }
     return render(request, "dead_letters/page.html", context)
+
+
+def _named(request: HttpRequest, name: str) -> DeadLetter | None:
+    number = request.GET.get(name, "")
+    return letters.letter(int(number)) if number.isdecimal() and len(number) < 18 else None
 
 
 @require_GET
@@ -131,7 +140,7 @@ def chosen_letters(request: HttpRequest) -> tuple[list[int], int]:
     asked = wanted(request)
     if not asked.group:
         return [], 0
-    found = letters.pks(asked)
+    found = letters.open_pks(asked)
     return found[:MAX_AT_ONCE], len(found)
 
 

@@ -4,6 +4,7 @@ Both only read. Their live regions ask for their own address again, so that filt
 """
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,18 +17,20 @@ from eventflow.accounts import roles
 from eventflow.domain.clock import instant, nanoseconds
 from eventflow.domain.flow import Flow, summarise
 from eventflow.domain.flow_query import FlowFacets, FlowPage
-from eventflow.domain.timeline import RowKind, Timeline, timeline
+from eventflow.domain.hop import parent_of
+from eventflow.domain.timeline import Row, RowKind, Timeline, timeline
 from eventflow.store.queries import dead_letters as stored_letters
 from eventflow.store.queries import flows as stored
 from eventflow.web import flow_list
 from eventflow.web.flow_axis import length
 from eventflow.web.flow_json import flow_json
 from eventflow.web.flow_panel import letter_id, panel
+from eventflow.web.flow_sequence import sequence
 from eventflow.web.flow_timeline import view
 
 app_name = "flows"
 PAGE = 50
-TABS = (("timeline", "Timeline"), ("events", "Events"), ("raw", "Raw"))
+TABS = (("timeline", "Timeline"), ("sequence", "Sequence"), ("events", "Events"), ("raw", "Raw"))
 OPERATOR = "operator"
 
 
@@ -39,6 +42,16 @@ def address(name: str) -> str:
         return ""
 
 
+def topic(key: str) -> str:
+    """The news a flow's page waits for; topics are words, so a key with spaces waits for news of any flow."""
+    return f"flow:{key}" if len(key.split()) == 1 else "flows"
+
+
+def only_a_part(request: HttpRequest) -> bool:
+    """Whether the page is there already and only its live region is asked for."""
+    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+
+
 def index(request: HttpRequest) -> HttpResponse:
     """The list. The store's page and facets, nothing per row."""
     now = timezone.now()
@@ -48,7 +61,10 @@ def index(request: HttpRequest) -> HttpResponse:
         found = stored.page(query, wanted.cursor or None, PAGE, now)
     except ValueError:
         return redirect(f"{request.path}{wanted.url()}")
-    return render(request, "flows/list.html", list_context(wanted, found, stored.facets(query, now), now))
+    part = only_a_part(request)
+    facets = FlowFacets() if part else stored.facets(query, now)
+    context = list_context(wanted, found, facets, now)
+    return render(request, "flows/_list.html" if part else "flows/list.html", {**context, "here": wanted.url()})
 
 
 def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, now: datetime) -> dict[str, Any]:
@@ -86,7 +102,7 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
     now = timezone.now()
     flow = stored.flow(key, now)
     if flow is None:
-        return render(request, "flows/unknown.html", {"key": key, "looked_at": now}, status=404)
+        return render(request, "flows/unknown.html", {"key": key, "topic": topic(key), "looked_at": now}, status=404)
     context = page_context(
         flow,
         now,
@@ -95,7 +111,8 @@ def page(request: HttpRequest, key: str) -> HttpResponse:
         by_service=request.GET.get("group") == "service",
         may_replay=roles.may(request.user, OPERATOR),
     )
-    return render(request, "flows/page.html", context)
+    template = "flows/_page.html" if only_a_part(request) else "flows/page.html"
+    return render(request, template, {**context, "here": request.get_full_path()})
 
 
 def page_context(
@@ -105,7 +122,8 @@ def page_context(
     now_ns = nanoseconds(now)
     line = timeline(flow, now_ns)
     summary = summarise(flow)
-    selected = line.find(event) if event else _worth_reading(line)
+    linked = _linked(flow, line, event) if event else None
+    selected = linked or _worth_reading(line)
     tab = tab if tab in dict(TABS) else "timeline"
     drawn = view(flow, line, selected, by_service=by_service)
     letter = letter_id(selected)
@@ -115,7 +133,7 @@ def page_context(
     return {
         "flow": flow,
         "summary": summary,
-        "topic": f"flow:{flow.key}" if len(flow.key.split()) == 1 else "flows",
+        "topic": topic(flow.key),
         "status_class": cls,
         "status_mark": mark,
         "duration": length(flow.duration_ns(now_ns)),
@@ -125,12 +143,13 @@ def page_context(
         "tabs": TABS,
         "by_service": by_service,
         "line": drawn,
-        "event": event if selected else "",
-        "event_missing": bool(event) and selected is None,
+        "event": event if linked else "",
+        "event_missing": bool(event) and linked is None,
         "selected": selected,
         "panel": panel(flow, selected, content) if selected else None,
         "events": _events(drawn, line) if tab == "events" else [],
         "event_count": sum(1 for _ in _happened(line)),
+        "sequence": sequence(line) if tab == "sequence" else None,
         "raw": json.dumps(flow_json(flow, now_ns), ensure_ascii=False, indent=2, default=str) if tab == "raw" else "",
         "replay_dialog": dialog,
         "replay_letter": next((row.letter_id for row in drawn.rows if row.letter_id), "") if dialog else "",
@@ -138,12 +157,25 @@ def page_context(
     }
 
 
-def _worth_reading(line: Timeline) -> Any:
+def _linked(flow: Flow, line: Timeline, event: str) -> Row | None:
+    """The row of a permanent link; a span within a step leads to that step."""
+    found = line.find(event)
+    at = next((context for context in flow.spans if context.span_id == event), None)
+    seen = set()
+    while found is None and at is not None and at not in seen:
+        seen.add(at)
+        span = flow.spans.get(at)
+        at = parent_of(span) if span else None
+        found = line.find(at.span_id) if at else None
+    return found
+
+
+def _worth_reading(line: Timeline) -> Row | None:
     """What to show when nothing is chosen: the first that failed, else the first row."""
     return next((row for row in line.rows if row.bad), line.rows[0] if line.rows else None)
 
 
-def _happened(line: Timeline) -> Any:
+def _happened(line: Timeline) -> Iterator[Row]:
     """Rows that are events: not the head of several attempts, and nothing that has not happened yet."""
     for row in line.rows:
         head = row.kind is RowKind.DELIVERY and row.delivery is not None and len(row.delivery.attempts) > 1

@@ -41,7 +41,7 @@ SORTS: dict[str, Callable[[LagRow], Any]] = {
     "status": lambda row: RANK[row.severity],
     "group": lambda row: row.group.lower(),
     "destination": lambda row: row.destination.lower(),
-    "lag": lambda row: -1 if row.backlog is None else row.backlog,
+    "lag": lambda row: -1 if row.ready is None else row.ready,
     "age": lambda row: -1.0 if row.age_seconds is None else row.age_seconds,
     "in": lambda row: -1.0 if row.in_rate is None else row.in_rate,
     "out": lambda row: -1.0 if row.out_rate is None else row.out_rate,

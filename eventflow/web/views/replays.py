@@ -114,8 +114,9 @@ def create(request: HttpRequest) -> HttpResponse:
     if made is None:
         error = "None of these can be replayed any more: they are on their way already, archived or recovered."
         return replay_dialog.show(request, pks, len(pks), error=error)
-    topics = {"replays", "dead-letters", *(f"dead-letter:{pk}" for pk in plan.accepted)}
-    news.publish(topics | {f"flow:{key}" for key in record.flow_keys(plan.accepted)})
+    first = plan.accepted[: record.AT_ONCE]
+    topics = {"replays", "dead-letters", *(f"dead-letter:{pk}" for pk in first)}
+    news.publish(topics | {f"flow:{key}" for key in record.flow_keys(first)})
     nudge(SEND)
     if not request.headers.get("HX-Request"):
         return redirect("replays:replay", pk=made.pk)

@@ -6,12 +6,15 @@ from django.conf import settings
 
 from eventflow.celery import app
 from eventflow.live import news
-from eventflow.worker import replay_observe, replay_send
+from eventflow.worker import letter_holes, replay_observe, replay_send
 
 SEND = "eventflow.replay.send"
 OBSERVE = "eventflow.replay.observe"
+HOLES = "eventflow.dead_letters.fill_holes"
 _sending = threading.Lock()
 _observing = threading.Lock()
+_filling = threading.Lock()
+_filler = letter_holes.HoleFiller()
 _adopted = threading.Event()
 
 
@@ -43,7 +46,19 @@ def observe() -> None:
         _observing.release()
 
 
+@app.task(name=HOLES)
+def fill_holes() -> None:
+    """Complete letters from the spans of their failed attempts, which may arrive after them."""
+    if not _filling.acquire(blocking=False):
+        return
+    try:
+        _filler.fill(replay_send.utc_now())
+    finally:
+        _filling.release()
+
+
 SCHEDULE = {
+    HOLES: {"task": HOLES, "schedule": 3.0, "options": {"expires": 5}},
     SEND: {"task": SEND, "schedule": 1.0, "options": {"expires": 5}},
     OBSERVE: {"task": OBSERVE, "schedule": 1.0, "options": {"expires": 5}},
 }

@@ -43,6 +43,7 @@ class Timeline extends HTMLElement {
     this.frame = /** @type {HTMLElement} */ (this.querySelector(".wf"));
     this.map = /** @type {HTMLElement} */ (this.querySelector(".mmap"));
     this.all();
+    this.settle();
     this.observer.observe(this.frame);
     this.addEventListener("click", this);
     this.rows.addEventListener("keydown", this);
@@ -61,6 +62,16 @@ class Timeline extends HTMLElement {
       onKey("f", () => this.fit()),
       onKey("c", () => this.toggle("cp")),
     ];
+  }
+
+  /** What the server chose to show stays chosen when the flow goes on; narrow screens open the panel only on demand. */
+  settle() {
+    const id = /** @type {HTMLElement | null} */ (this.rows?.querySelector("[aria-selected=true]"))?.dataset.id;
+    const here = new URL(location.href);
+    if (!id || here.searchParams.get("event") || innerWidth <= 1080) return;
+    here.searchParams.set("event", id);
+    history.replaceState(history.state, "", here);
+    follow();
   }
 
   disconnectedCallback() {
@@ -290,6 +301,12 @@ customElements.define("ef-timeline", Timeline);
 
 /* ---------- the page around it ---------- */
 
+/** The live region asks for what the address shows now. */
+function follow() {
+  document.getElementById("flow")?.setAttribute("data-live-refetch", location.pathname + location.search);
+}
+document.addEventListener("htmx:pushedIntoHistory", follow);
+
 const side = () => document.getElementById("side");
 document.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
@@ -302,6 +319,6 @@ document.addEventListener("click", (event) => {
 });
 onKey("Escape", () => side()?.classList.remove("open"));
 onKey("y", () => /** @type {HTMLElement | null} */ (document.querySelector(".fl-hd h1 [data-copy]"))?.click());
-for (const key of ["1", "2", "3"]) {
+for (const key of ["1", "2", "3", "4"]) {
   onKey(key, () => /** @type {HTMLElement | null} */ (document.querySelector(`[data-tab-key="${key}"]`))?.click());
 }

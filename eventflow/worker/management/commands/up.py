@@ -9,7 +9,6 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.checks import run_checks
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -17,7 +16,7 @@ from django.utils import timezone
 from collectors.base import CollectorError
 from eventflow.accounts import login_links, people
 from eventflow.worker import addresses, service
-from eventflow.worker.startup import prepare
+from eventflow.worker.startup import make_tables, prepare
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
@@ -43,7 +42,7 @@ class Command(BaseCommand):
             for setting in ("EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"):
                 if "ingest" in roles:
                     addresses.listen(setting, getattr(settings, setting)).close()
-            call_command("migrate", verbosity=0, interactive=False)
+            make_tables()
             prepare(timezone.now())
             link = "" if options["no_link"] or "web" not in roles else self._login_link()
             asyncio.run(service.Service(roles, lambda: self._ready(roles, link)).run(web_socket))
