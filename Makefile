@@ -1,9 +1,10 @@
 # Six verbs and a few more; each says what it does. Nothing here needs root, Docker or Node.
 PYTHON ?= python3
+BROKER ?= nats
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup run demo test check fix bench
+.PHONY: help setup run demo test check fix bench shots picture
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,8 +31,8 @@ setup: $(VENV)/ready-dev ## make .venv with everything for developing
 run: $(VENV)/ready-demo ## Eventflow alone; keeps its data in .eventflow (EVENTFLOW_DATA)
 	@exec $(PY) manage.py up
 
-demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time
-	@exec $(PY) manage.py demo
+demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka for Kafka)
+	@exec $(PY) manage.py demo --broker $(BROKER)
 
 test: setup ## the tests; those that need a service which is not here skip and say so
 	@$(PY) -m pytest
@@ -50,3 +51,9 @@ fix: setup ## let the linters mend what they can
 
 bench: setup ## the short form of every published figure
 	@$(PY) -m benchmarks
+
+shots: setup ## a screenshot of every page (light, dark, 390 px) into shots/; needs Chromium
+	@$(PY) -m tests.journeys.shots
+
+picture: setup ## README's picture, demo/topology.png, anew; needs Chromium
+	@$(PY) -m tests.journeys.shots --picture

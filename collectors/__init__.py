@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from collectors.base import Collector, CollectorError, Replayer
 
 SCHEMES = {
+    "kafka": "collectors.kafka",
+    "kafka+ssl": "collectors.kafka",
     "nats": "collectors.nats",
     "tls+nats": "collectors.nats",
     "rabbitmq": "collectors.rabbitmq",

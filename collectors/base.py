@@ -57,6 +57,8 @@ class Outgoing:
     payload: bytes
     token: str
     key: str | None = None
+    partition: str | None = None
+    """Where the original lay, when its dead letter says so; used only while there is such a partition."""
 
 
 @dataclass(frozen=True, slots=True)

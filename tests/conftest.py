@@ -1,13 +1,20 @@
-"""Fixtures for everybody: real servers. Each test gets its own, so that no test sees another one's streams."""
+"""Fixtures for everybody: real servers. Each test gets its own, so that no test sees another one's streams.
 
+Kafka and RabbitMQ take seconds to start, so there is one of each for the whole run: tests name topics and groups of
+their own, and get a vhost of their own.
+"""
+
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from demo import kafka
 from tests import required
-from tests.services import RABBITMQ, NatsServer, RabbitMqServer, RedisServer
+from tests.redis_rabbitmq import RABBITMQ, RabbitMqServer, RedisServer
+from tests.services import KafkaServer, NatsServer
 
 
 @pytest.fixture
@@ -29,6 +36,41 @@ def nats_process(tmp_path: Path) -> Iterator[Callable[..., NatsServer]]:
 def nats_server(nats_process: Callable[..., NatsServer]) -> str:
     """The URL of a fresh NATS server with JetStream."""
     return nats_process().url
+
+
+def start_kafka(server: KafkaServer) -> KafkaServer:
+    """Started, or the test skips (or fails, where CI promised Kafka)."""
+    try:
+        return server.start()
+    except kafka.MissingError as error:
+        required.missing("kafka", str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A real Kafka, the same for all tests (the one on port EVENTFLOW_TEST_KAFKA, if set).
+
+    Name topics and groups uniquely: `tests.collectors.kafka.shop.unique`.
+    """
+    running = os.environ.get("EVENTFLOW_TEST_KAFKA", "")
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"), port=int(running) if running else None)
+    yield server if running else start_kafka(server)
+    server.kill()
+
+
+@pytest.fixture
+def kafka_process(tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
+    """Starts Kafka servers of the test's own, to kill or to configure; stops them all afterwards."""
+    started: list[KafkaServer] = []
+
+    def start(settings: Mapping[str, str] | None = None, *, scram: Sequence[str] = ()) -> KafkaServer:
+        server = KafkaServer(tmp_path / f"kafka-{len(started)}", settings or {}, scram=scram)
+        started.append(server)
+        return start_kafka(server)
+
+    yield start
+    for server in started:
+        server.kill()
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ CLOUD_EVENT_PREFIXES = ("ce-", "ce_", "cloudevents:", "cloudevents_")
 FRAMEWORKS: tuple[Convention, ...] = (
     Convention(
         "Spring for Apache Kafka",
-        ("kafka_dlt-", "kafka_original-", "kafka_exception-"),
+        ("kafka_dlt-", "kafka_original-", "kafka_exception-", "retry_topic-"),
         {
             "kafka_dlt-original-topic": "destination",
             "kafka_original-topic": "destination",
@@ -100,6 +100,10 @@ FRAMEWORKS: tuple[Convention, ...] = (
             "kafka_exception-message": "error_message",
             "kafka_dlt-exception-stacktrace": "stack",
             "kafka_exception-stacktrace": "stack",
+            "kafka_dlt-key-exception-fqcn": "error_type",
+            "kafka_dlt-key-exception-message": "error_message",
+            "kafka_dlt-key-exception-stacktrace": "stack",
+            "retry_topic-original-timestamp": "published_at",
             "kafka_deliveryAttempt": "attempts",
             "retry_topic-attempts": "attempts",
         },
@@ -130,6 +134,18 @@ FRAMEWORKS: tuple[Convention, ...] = (
             "__streams.errors.exception.message": "error_message",
             "__streams.errors.stacktrace": "stack",
             "__streams.errors.exception.stack_trace": "stack",
+        },
+    ),
+    Convention(
+        "Kafka share group",
+        ("__dlq.errors.",),
+        {
+            "__dlq.errors.topic": "destination",
+            "__dlq.errors.partition": "partition",
+            "__dlq.errors.offset": "offset",
+            "__dlq.errors.group": "group",
+            "__dlq.errors.delivery.count": "attempts",
+            "__dlq.errors.message": "error_message",
         },
     ),
     Convention(

@@ -32,7 +32,8 @@ MAX_TEXT_CHARS = 32 * 1024
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _BY_WORDS = {phrase: role for role, phrases in HOME_MADE.items() for phrase in phrases}
-_NUMBERS = {"attempts", "offset"}
+_NUMBERS = {"attempts", "offset", "partition"}
+_ORIGIN = {"destination", "container", "partition", "offset", "group"}
 _TIMES = {"failed_at", "published_at"}
 _LONG = {"error_message", "stack", "cause_message"}
 _WHY = {"error_type", "error_message", "stack", "cause_type"}
@@ -44,12 +45,13 @@ _WEAK_NAME = {"error", "errors", "failed", "failures", "parked", "undeliverable"
 
 @dataclass(slots=True)
 class Failure:
-    """What the headers told. `fields` are DeadLetter's; `container` and `offset` name the original message."""
+    """What the headers told. `fields` are DeadLetter's; `container`, `partition`, `offset`: the original message."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     evidence: dict[str, str] = field(default_factory=dict)
     container: str | None = None
     offset: int | None = None
+    partition: int | None = None
     proved: bool = False
     """The headers alone prove a dead letter: they say why, and where or how often."""
 
@@ -142,10 +144,11 @@ def read(
 
     framework = _framework(headers)
     if framework:
-        # Frameworks append to repeated names: the newest value stands last.
-        for name, text in reversed(headers):
-            if role := framework.roles.get(name):
-                put(role, _value(role, text), name)
+        # Frameworks append to repeated names: the first tells where it began, the last what went wrong in the end.
+        for pairs, origin in ((headers, True), (list(reversed(headers)), False)):
+            for name, text in pairs:
+                if (role := framework.roles.get(name)) and (role in _ORIGIN) == origin:
+                    put(role, _value(role, text), name)
     for prefixed_only in (True, False):
         for name, text in headers:
             words, prefixed = _words(name)
@@ -159,10 +162,10 @@ def read(
     if "cause_type" in found:
         found["error_type"], evidence["error_type"] = found.pop("cause_type"), evidence.pop("cause_type")
     container, offset = found.pop("container", None), found.pop("offset", None)
-    found.pop("partition", None)
+    partition = found.pop("partition", None)
     found["convention"] = framework.name if framework else "home-made headers" if failing & (_WHY | _WHERE) else None
     kept = {role: said for role, said in evidence.items() if role in found}
-    return Failure(found, kept, container, offset, proved=bool(failing & _WHY and failing & _WHERE))
+    return Failure(found, kept, container, offset, partition, proved=bool(failing & _WHY and failing & _WHERE))
 
 
 def _from_standards(headers: Headers, put: Callable[[str, Any, str], None]) -> None:

@@ -16,7 +16,7 @@ import time
 
 from demo import leash
 from demo.processes import end, launch
-from demo.shop import faults, nats_broker, telemetry
+from demo.shop import brokers, faults, telemetry
 from demo.shop.contract import SERVICES
 from demo.shop.service import Service
 from demo.shop.story import tell
@@ -26,7 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.shop", description=__doc__)
     parser.add_argument("what", choices=[*SERVICES, "all", "setup", "story", "fault"])
     parser.add_argument("words", nargs="*", help="for fault: its name, then on or off")
-    parser.add_argument("--nats", default=os.environ.get("SHOP_NATS", "nats://127.0.0.1:4222"))
+    parser.add_argument(
+        "--broker",
+        "--nats",
+        default=os.environ.get("SHOP_BROKER", os.environ.get("SHOP_NATS", "nats://127.0.0.1:4222")),
+    )
     parser.add_argument("--otlp", default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"))
     parser.add_argument("--leash", action="store_true", help="end when standard input closes: the launcher is gone")
     options = parser.parse_args()
@@ -35,21 +39,21 @@ def main() -> None:
         leash.hold()
     if options.what in SERVICES:
         module = importlib.import_module(f"demo.shop.{SERVICES[options.what]}")
-        asyncio.run(serve(module.service, options.nats, options.otlp))
+        asyncio.run(serve(module.service, options.broker, options.otlp))
     elif options.what == "all":
-        asyncio.run(errand("setup", [], options.nats))
-        sys.exit(everything(options.nats, options.otlp))
+        asyncio.run(errand("setup", [], options.broker))
+        sys.exit(everything(options.broker, options.otlp))
     else:
-        asyncio.run(errand(options.what, options.words, options.nats))
+        asyncio.run(errand(options.what, options.words, options.broker))
 
 
-def everything(nats_url: str, otlp: str) -> int:
+def everything(url: str, otlp: str) -> int:
     """All services as processes, until SIGTERM or Ctrl-C (0) or until one of them ends (then its code)."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     running: list[subprocess.Popen[bytes]] = []
     try:
         for name in SERVICES:
-            command = [sys.executable, "-m", "demo.shop", name, "--nats", nats_url, "--otlp", otlp, "--leash"]
+            command = [sys.executable, "-m", "demo.shop", name, "--broker", url, "--otlp", otlp, "--leash"]
             running.append(launch(command))
         while all(process.poll() is None for process in running):
             time.sleep(0.5)
@@ -62,9 +66,9 @@ def everything(nats_url: str, otlp: str) -> int:
         end(running)
 
 
-async def serve(service: Service, nats_url: str, otlp: str) -> None:
+async def serve(service: Service, url: str, otlp: str) -> None:
     provider = telemetry.start(service.name, service.version, otlp)
-    broker = await nats_broker.connect(nats_url, service.name)
+    broker = await brokers.connect(url, service.name)
     try:
         await service.run(broker)
     finally:
@@ -72,8 +76,8 @@ async def serve(service: Service, nats_url: str, otlp: str) -> None:
         await asyncio.to_thread(provider.shutdown)
 
 
-async def errand(what: str, words: list[str], nats_url: str) -> None:
-    broker = await nats_broker.connect(nats_url, what)
+async def errand(what: str, words: list[str], url: str) -> None:
+    broker = await brokers.connect(url, what)
     try:
         match what, words:
             case "setup", []:

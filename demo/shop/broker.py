@@ -25,10 +25,14 @@ class Delivery:
     headers: dict[str, str]
     body: bytes
     receipt: Any  # the broker's own handle, for ack, nak and term
+    partition: int | None = None
 
 
 class Broker(Protocol):
     system: str  # OpenTelemetry's `messaging.system`
+
+    def dead_letters_of(self, delivery: Delivery, group: str) -> str:
+        """Where the letters of this group go that were made of such a message."""
 
     async def declare(self) -> None:
         """Create what `contract.py` lists; what is there already stays as it is."""

@@ -36,6 +36,20 @@ STREAMS = {
     "DLQ": ["dlq.>"],
 }
 
+# Every event there is, for brokers that have no wildcards: a pattern is then all that it matches of these.
+EVENTS = (
+    "orders.placed",
+    "orders.flagged",
+    "orders.confirmed",
+    "orders.cancelled",
+    "payments.captured",
+    "payments.refused",
+    "inventory.reserved",
+    "inventory.released",
+    "shipments.created",
+    "emails.requested",
+)
+
 GROUPS = {
     group.name: group
     for group in (
@@ -53,6 +67,11 @@ GROUPS = {
         Group("email", "EMAILS", "emails.requested"),
     )
 }
+
+
+def events_of(group: Group) -> list[str]:
+    """What a group reads, one by one."""
+    return [event for event in EVENTS if event == group.subject or event.startswith(group.subject.removesuffix(">"))]
 
 
 def dead_letter_subject(group: str) -> str:

@@ -15,8 +15,10 @@ _STACK_CHARACTERS = 6000
 def headers_of(delivery: Delivery, group: str, error: BaseException, now: datetime) -> dict[str, str]:
     # Its own message id: three groups may give up the same event, and a replayed one may be given up again.
     letter_id = f"{delivery.headers.get('ce-id', delivery.subject)}:{group}:{delivery.sequence}"
+    partition = {} if delivery.partition is None else {"x-original-partition": str(delivery.partition)}
     return {
         **delivery.headers,
+        **partition,
         MESSAGE_ID: letter_id,
         "x-original-subject": delivery.subject,
         "x-original-stream": delivery.stream,

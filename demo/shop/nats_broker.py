@@ -15,7 +15,7 @@ from nats.js.errors import BucketNotFoundError, KeyWrongLastSequenceError, NoKey
 from nats.js.kv import KeyValue
 
 from demo.shop.broker import BrokerError, Delivery
-from demo.shop.contract import GROUPS, STREAMS, Group
+from demo.shop.contract import GROUPS, STREAMS, Group, dead_letter_subject
 
 SWITCHES = "shop_faults"
 # NATS tells on these subjects that a message was given up; kept in a stream, none is missed.
@@ -57,6 +57,9 @@ class NatsBroker:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=5)
         self._pulls: dict[str, JetStreamContext.PullSubscription] = {}
+
+    def dead_letters_of(self, delivery: Delivery, group: str) -> str:
+        return dead_letter_subject(group)
 
     async def declare(self) -> None:
         for name, subjects in {**STREAMS, "ADVISORIES": ADVISORIES}.items():

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, StatusCode
 
 from demo.shop import dead_letter, events, telemetry
 from demo.shop.broker import Broker, BrokerError, Delivery
-from demo.shop.contract import GROUPS, Group, dead_letter_subject
+from demo.shop.contract import GROUPS, Group
 from demo.shop.events import Event, UndecodableError
 from demo.shop.faults import Faults
 
@@ -213,5 +213,5 @@ class Consumer:
         group = self._sub.group.name
         log.warning("%s gives up %s #%d: %s", group, delivery.stream, delivery.sequence, type(error).__name__)
         headers = dead_letter.headers_of(delivery, group, error, datetime.now(UTC))
-        await self._context.send(dead_letter_subject(group), delivery.body, headers)
+        await self._context.send(self._broker.dead_letters_of(delivery, group), delivery.body, headers)
         await self._broker.term(delivery)

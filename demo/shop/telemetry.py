@@ -67,6 +67,9 @@ def processing(system: str, delivery: Delivery, group: str, *, new_trace: bool) 
         "messaging.consumer.group.name": group,
         "messaging.message.delivery_attempt": delivery.attempt,
     }
+    if delivery.partition is not None:
+        attributes["messaging.destination.partition.id"] = str(delivery.partition)
+        attributes[f"messaging.{system}.offset"] = delivery.sequence
     with tracer.start_as_current_span(
         f"process {delivery.subject}",
         context=Context() if new_trace else sent,

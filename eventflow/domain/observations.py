@@ -158,6 +158,10 @@ class LagSample:
     """What holds the destination, e.g. the JetStream stream of a subject."""
     subscriptions: tuple[str, ...] = ()
     """Every destination this group is configured to read (filter subjects); `destination` is the one shown."""
+    retained: int | None = None
+    """How many messages a log still keeps here, where it is known to have dropped older ones; else None."""
+    lost: int | None = None
+    """How many were dropped before this group got them, as far as its position tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ FAILURE_PREFIXES = (
     "x-opt-deaths",
     "x-retry-",
     "kafka_dlt-",
+    "kafka_original-",
     "kafka_exception-",
     "retry_topic-",
     "springdeserializerexception",

@@ -49,9 +49,13 @@ def split(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def context(now: datetime) -> dict[str, Any]:
+def lag_rows(now: datetime) -> list[LagRow]:
+    """Every group with its last hour."""
+    return lag.groups(now, HOUR.total_seconds())
+
+
+def context(now: datetime, rows: list[LagRow]) -> dict[str, Any]:
     """All six."""
-    rows = lag.groups(now, HOUR.total_seconds())
     totals = rollups.totals(now - HOUR, now, STEP_SECONDS)[-60:]
     minute = rollups.edges(now - timedelta(seconds=60), now)
     alerts = overview.alerts(now)
@@ -143,11 +147,10 @@ def _alerts(alerts: overview.Alerts) -> Figure:
     return Figure("Alerts firing", ((str(number), ""),), note, _url("alerts:page"), alerts.spark, level)
 
 
-def groups(now: datetime) -> dict[str, Any]:
+def groups(rows: list[LagRow]) -> dict[str, Any]:
     """The groups furthest behind."""
-    rows = lag.groups(now, HOUR.total_seconds())
-    rows.sort(key=lambda row: (RANK[row.severity], -(row.backlog or 0), row.group))
-    return {"lag_rows": rows[:SHOWN_GROUPS], "lag_total": len(rows)}
+    worst = sorted(rows, key=lambda row: (RANK[row.severity], -(row.backlog or 0), row.group))
+    return {"lag_rows": worst[:SHOWN_GROUPS], "lag_total": len(rows)}
 
 
 def failed(now: datetime) -> dict[str, Any]:

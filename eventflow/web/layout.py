@@ -264,7 +264,7 @@ def _draw(line: Line, topology: Topology, sizes: Mapping[str, tuple[int, int]]) 
     if edges:
         routed = graphlay.reroute(_request(topology, sizes, boxes), options=OPTIONS)
         for edge, made in zip(edges, routed.edges, strict=True):
-            points = [(point["x"], point["y"]) for point in made.get("points") or []]
+            points = [(round(point["x"], 1), round(point["y"], 1)) for point in made.get("points") or []]
             if len(points) < 2:
                 a, b = boxes[edge.source], boxes[edge.target]
                 points = [(a.right, a.middle), (b.x, b.middle)]

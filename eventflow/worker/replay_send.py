@@ -11,6 +11,7 @@ from typing import Protocol
 
 import collectors
 from collectors.base import CollectorError, Outgoing, Replayer
+from collectors.conventions import dead_letters
 from eventflow.domain import replay as ledger
 from eventflow.domain.replay_headers import outgoing
 from eventflow.domain.replay_pace import pace
@@ -132,6 +133,7 @@ async def _send(replayer: Replayer, message: Outgoing) -> str:
 def _message(item: ReplayItem) -> Outgoing:
     letter = item.letter
     pairs = [(str(name), str(value)) for name, value in letter.headers]
+    partition = dead_letters.read(pairs).partition
     return Outgoing(
         destination=item.destination,
         group=item.consumer_group or None,
@@ -139,6 +141,7 @@ def _message(item: ReplayItem) -> Outgoing:
         payload=bytes(letter.payload or b""),
         token=item.token,
         key=letter.key or None,
+        partition=None if partition is None else str(partition),
     )
 
 

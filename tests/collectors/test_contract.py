@@ -26,7 +26,8 @@ from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
 from tests.collectors.rabbitmq import shop as rabbitmq_shop
 from tests.collectors.rabbitmq.shop import Vhost
 from tests.collectors.redis_streams import shop as redis_shop
-from tests.services import NatsServer, RabbitMqServer, RedisServer
+from tests.redis_rabbitmq import RabbitMqServer, RedisServer
+from tests.services import NatsServer
 
 HOW_MANY = 12
 

@@ -61,7 +61,7 @@ def test_ctrl_c_stops_all_of_it(tmp_path: Path, signal_number: signal.Signals) -
     with demo(tmp_path) as (process, marks):
         said = started(process)
         assert said.count("\n  ") == 5
-        marks.add((tmp_path / "nats-url").read_text())
+        marks.add((tmp_path / "broker-url").read_text())
         assert len(alive_when(lambda count: count >= 14, marks)) >= 12
         process.send_signal(signal_number)
         assert process.wait(20) == 0
@@ -71,7 +71,7 @@ def test_ctrl_c_stops_all_of_it(tmp_path: Path, signal_number: signal.Signals) -
 def test_kill_9_of_the_demo_ends_eventflow_and_the_shop(tmp_path: Path) -> None:
     with demo(tmp_path) as (process, marks):
         started(process)
-        marks.add((tmp_path / "nats-url").read_text())
+        marks.add((tmp_path / "broker-url").read_text())
         process.kill()
         assert alive_when(lambda count: count == 0, marks, seconds=15) == []
 

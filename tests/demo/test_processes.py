@@ -69,7 +69,7 @@ def test_kill_9_of_the_launcher_leaves_no_process_behind(tmp_path: Path) -> None
     with subprocess.Popen([sys.executable, "-c", LAUNCHER, str(tmp_path)], stdout=subprocess.PIPE) as launcher:
         assert launcher.stdout is not None
         assert launcher.stdout.readline() == b"started\n"
-        url = (tmp_path / "nats-url").read_text()
+        url = (tmp_path / "broker-url").read_text()
         assert len(alive_when(lambda count: count == 8, {url})) == 8
         launcher.send_signal(signal.SIGKILL)
         launcher.wait()

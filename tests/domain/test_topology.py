@@ -15,7 +15,7 @@ ORDERS, PAYMENT = "destination:nats:orders.placed", "service:payment-service"
 
 
 def seen(
-    kind: EdgeKind, service: str, destination: str, group: str = "", count: int = 600, errors: int = 0, **given: Any
+    kind: EdgeKind, service: str, destination: str, group: str = "", count: int = 600, *, errors: int = 0, **given: Any
 ) -> EdgeStats:
     wait, processing = Histogram(), Histogram()
     for _ in range(count if kind == "consume" else 0):
@@ -57,7 +57,7 @@ def test_a_service_leads_over_a_destination_to_a_group_docked_in_its_service() -
 
 def test_rate_errors_wait_processing_and_lag_stand_on_the_same_edge() -> None:
     edge = topology(
-        seen("consume", "payment-service", "orders.placed", "payment", 600, 3),
+        seen("consume", "payment-service", "orders.placed", "payment", errors=3),
         groups=(lag("payment", "orders.placed", ready=70, age_seconds=4.0, trend=1),),
     ).edges[0]
     assert edge.rate == 10.0 and edge.error_ratio == 0.005
@@ -131,7 +131,7 @@ def test_every_verdict_names_its_rule(given: dict[str, Any], level: str, rule: s
 
 def test_failures_need_to_be_a_share_before_they_colour_an_edge() -> None:
     def health(count: int, errors: int) -> tuple[str, str]:
-        edge = topology(seen("consume", "payment-service", "orders.placed", "payment", count, errors)).edges[0]
+        edge = topology(seen("consume", "payment-service", "orders.placed", "payment", count, errors=errors)).edges[0]
         return edge.health.level, edge.health.rule
 
     assert health(600, 3) == ("ok", "")

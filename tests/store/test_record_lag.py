@@ -38,6 +38,14 @@ def test_recording_twice_changes_nothing_and_is_no_news() -> None:
     assert LagPoint.objects.count() == 1
 
 
+def test_a_sample_that_comes_late_does_not_set_a_group_back_even_after_a_restart() -> None:
+    lag.record([make.lag_sample(ready=5, age=3)], make.NOW)
+    lag.record([make.lag_sample(at=make.after(2), ready=6, age=3)], make.after(2))
+    lag._memories.clear()
+    assert lag.record([make.lag_sample(at=make.after(1), ready=7, age=3)], make.after(4)) == set()
+    assert ConsumerGroup.objects.get().ready == 6
+
+
 def test_a_service_that_spans_named_survives_the_next_sample() -> None:
     lag.record([make.lag_sample()], make.NOW)
     ConsumerGroup.objects.update(service="email-service")

@@ -16,7 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from demo import live
 from demo.processes import DemoError, Shop, running_url
-from demo.shop import faults, nats_broker
+from demo.servers import SERVERS
+from demo.shop import brokers, faults
 from demo.shop.broker import BrokerError
 from demo.shop.faults import FAULTS, Faults
 
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("state", nargs="?", choices=["on", "off"])
         parser.add_argument("--list", action="store_true", help="list the faults and whether they are on")
         parser.add_argument("--rate", type=float, default=4.0, help="orders per second (4)")
+        parser.add_argument("--broker", choices=sorted(SERVERS), default="nats", help="the shop's broker (nats)")
         parser.add_argument("--no-story", action="store_true", help="nothing goes wrong by itself")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,7 +46,7 @@ class Command(BaseCommand):
                 names = list(FAULTS) if fault == "all" else [fault] if fault else []
                 self.show(asyncio.run(_switch(_running(folder), names, state == "on")))
             else:
-                sys.exit(_run(folder, options["rate"], story=not options["no_story"]))
+                sys.exit(_run(folder, options["rate"], story=not options["no_story"], broker=options["broker"]))
         except (DemoError, BrokerError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
@@ -56,13 +58,13 @@ class Command(BaseCommand):
             self.stdout.write(f"{name:{width}}  {'on ' if state.on(name) else 'off'}  {what}")
 
 
-def _run(folder: Path, rate: float, *, story: bool) -> int:
+def _run(folder: Path, rate: float, *, story: bool, broker: str) -> int:
     if running_url(folder / "shop"):
         raise DemoError(f"A demo is running in {folder}: stop it first, or set EVENTFLOW_DATA to another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     otlp, http = _reachable(settings.EVENTFLOW_OTLP_HTTP), _reachable(settings.EVENTFLOW_HTTP)
-    shop = Shop(folder / "shop", f"http://{otlp}", rate, story=story)
+    shop = Shop(folder / "shop", f"http://{otlp}", rate, story=story, broker=broker)
     # Afresh means a database of its own: never the one that a running installation uses.
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     environment |= {"EVENTFLOW_DATA": str(folder / "eventflow"), "EVENTFLOW_DEMO": "1"}
@@ -82,7 +84,7 @@ def _running(folder: Path) -> str:
 
 async def _switch(url: str, names: list[str], on: bool) -> Faults:
     """Every fault's state after `names` were switched; none is fine."""
-    broker = await nats_broker.connect(url, "manage.py demo", patient=False)
+    broker = await brokers.connect(url, "manage.py demo", patient=False)
     try:
         for name in names:
             await faults.switch(broker, name, on)

@@ -22,7 +22,8 @@ Context = dict[str, Any]
 
 
 def _figures(request: HttpRequest) -> Context:
-    return figures.context(timezone.now())
+    now = timezone.now()
+    return figures.context(now, figures.lag_rows(now))
 
 
 def _graph(request: HttpRequest) -> Context:
@@ -36,7 +37,7 @@ def _failed(request: HttpRequest) -> Context:
 
 
 def _groups(request: HttpRequest) -> Context:
-    return figures.groups(timezone.now())
+    return figures.groups(figures.lag_rows(timezone.now()))
 
 
 def _activity(request: HttpRequest) -> Context:
@@ -55,9 +56,11 @@ PARTS: dict[str, Callable[[HttpRequest], Context]] = {
 def page(request: HttpRequest) -> HttpResponse:
     if not queries.anything_seen():
         return render(request, "overview/start.html", _start())
-    context: Context = {"now": timezone.now()}
-    for part in PARTS.values():
-        context |= part(request)
+    now = timezone.now()
+    rows = figures.lag_rows(now)
+    context = (
+        figures.context(now, rows) | figures.groups(rows) | _graph(request) | _failed(request) | _activity(request)
+    )
     return render(request, "overview/page.html", context)
 
 

@@ -235,3 +235,62 @@ def test_whatever_stands_in_headers_gives_fields_that_a_letter_takes(
     assert set(found.evidence) <= set(found.fields)
     for moment in (letter.failed_at, letter.published_at):
         assert moment is None or moment.tzinfo is not None
+
+
+def test_a_retry_topics_letter_tells_the_cause_the_last_attempt_and_where_it_began() -> None:
+    found = read(
+        [
+            ("kafka_original-topic", "orders"),
+            ("kafka_original-partition", "base64:AAAAAg=="),
+            ("kafka_original-offset", "base64:AAAAAAAAABE="),
+            ("kafka_original-topic", "orders-retry-0"),
+            ("kafka_exception-fqcn", "org.springframework.kafka.listener.ListenerExecutionFailedException"),
+            ("kafka_exception-cause-fqcn", "shop.FirstFailure"),
+            ("kafka_exception-cause-fqcn", "shop.GiftCardException"),
+            ("kafka_dlt-original-consumer-group", "payment"),
+            ("retry_topic-attempts", "base64:AAAAAQ=="),
+            ("retry_topic-attempts", "base64:AAAABA=="),
+            ("retry_topic-original-timestamp", "base64:AZq8FkKA"),
+        ]
+    )
+    assert (found.fields["destination"], found.partition, found.offset) == ("orders", 2, 17)
+    assert (found.fields["error_type"], found.fields["attempts"]) == ("shop.GiftCardException", 4)
+    assert found.fields["group"] == "payment"
+    assert found.fields["published_at"] == datetime.fromtimestamp(0x019ABC164280 / 1000, UTC)
+    assert found.proved
+
+
+def test_a_leaked_delivery_attempt_is_four_bytes() -> None:
+    found = read([("kafka_dlt-original-topic", "orders"), ("kafka_deliveryAttempt", "base64:AAAAAw==")])
+    assert found.fields["attempts"] == 3
+
+
+@pytest.mark.parametrize("prefix", ["__connect.errors.", "__streams.errors.", "__dlq.errors."])
+def test_connects_streams_and_share_groups_numbers_are_text(prefix: str) -> None:
+    found = read([(f"{prefix}topic", "orders"), (f"{prefix}partition", "0"), (f"{prefix}offset", "17")])
+    assert (found.fields["destination"], found.partition, found.offset) == ("orders", 0, 17)
+
+
+def test_a_share_groups_letter_tells_its_group_reason_and_deliveries() -> None:
+    found = read(
+        [
+            ("__dlq.errors.topic", "orders"),
+            ("__dlq.errors.group", "pickers"),
+            ("__dlq.errors.delivery.count", "5"),
+            ("__dlq.errors.message", "The delivery count limit is exceeded"),
+        ]
+    )
+    assert (found.fields["group"], found.fields["attempts"]) == ("pickers", 5)
+    assert found.proved
+
+
+def test_spring_rabbits_republished_letter_has_no_class_and_is_a_letter_all_the_same() -> None:
+    found = read(
+        [
+            ("x-exception-message", "no balance"),
+            ("x-original-exchange", "orders"),
+            ("x-original-routingKey", "orders.placed"),
+        ]
+    )
+    assert (found.fields["error_message"], found.fields["destination"]) == ("no balance", "orders.placed")
+    assert found.proved

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.collectors.rabbitmq.shop import Vhost
-from tests.services import RabbitMqServer
+from tests.redis_rabbitmq import RabbitMqServer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import aio_pika
 import httpx
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from tests.services import RabbitMqServer
+from tests.redis_rabbitmq import RabbitMqServer
 
 
 class Vhost:

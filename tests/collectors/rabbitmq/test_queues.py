@@ -12,7 +12,7 @@ from collectors.rabbitmq import collector
 from eventflow.domain.observations import LagSample, SourceStatus
 from tests.collectors.rabbitmq.shop import Vhost, publish
 from tests.collectors.recorder import Recorder, one_cycle, run_until
-from tests.services import RabbitMqServer
+from tests.redis_rabbitmq import RabbitMqServer
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.services import RedisServer
+from tests.redis_rabbitmq import RedisServer
 
 LETTER_FIELDS = {
     "correlation-id": "order-1",

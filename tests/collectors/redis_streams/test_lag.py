@@ -12,7 +12,7 @@ from collectors.redis_streams import backlog, collector
 from eventflow.domain.observations import LagSample
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.collectors.redis_streams.shop import connection, publish, read
-from tests.services import RedisServer
+from tests.redis_rabbitmq import RedisServer
 
 pytestmark = pytest.mark.redis
 

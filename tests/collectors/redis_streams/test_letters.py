@@ -12,7 +12,7 @@ from collectors.redis_streams.letters import MAX_PAYLOAD
 from collectors.redis_streams.ranks import packed, unpacked
 from tests.collectors.recorder import one_cycle, run_until
 from tests.collectors.redis_streams.shop import LETTER_FIELDS, connection
-from tests.services import RedisServer
+from tests.redis_rabbitmq import RedisServer
 
 pytestmark = pytest.mark.redis
 

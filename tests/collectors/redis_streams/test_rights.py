@@ -13,7 +13,7 @@ from collectors.redis_streams.parse import counts_right
 from collectors.redis_streams.resp import Answers, ProtocolError, Refusal, packed
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.collectors.redis_streams.shop import LETTER_FIELDS, connection, publish, read
-from tests.services import RedisServer
+from tests.redis_rabbitmq import RedisServer
 
 pytestmark = pytest.mark.redis
 

@@ -1,0 +1,260 @@
+"""Looks at one Kafka cluster: topics, groups, lag in messages and in seconds, dead letters, and what we may see.
+
+Promises: at most three requests a broker and one a group in a cycle, besides what is asked once a minute; commits are
+read before ends, so lag is never negative; nothing changes on the cluster by it.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from collectors.base import Emit, poll
+from collectors.kafka import parse
+from collectors.kafka.client import EARLIEST, LATEST, Answer, Client, NotAllowedError
+from collectors.kafka.letters import Letters, Look
+from collectors.kafka.parse import Ends, Group, Partition
+from collectors.kafka.places import Finder, Place
+from collectors.kafka.times import Estimate, Times
+from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+
+POLL_SECONDS = 5.0
+SLOW_SECONDS = 60.0
+"""How often each group's members and every partition's first offset are asked for."""
+FEW_PARTITIONS = 1000
+SOON_SECONDS, STARTS_SECONDS = 10.0, 30.0
+"""Up to so few partitions the topic list and the first offsets are asked for this often, else once a minute."""
+GONE = frozenset({"dead"})
+
+TOPICS, GROUPS, MEMBERS, COMMITS, READ = (
+    "list topics", "list all groups", "describe groups", "read committed offsets", "read messages",
+)  # fmt: skip
+
+
+class KafkaCollector:
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+
+    system = parse.SYSTEM
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        seconds: float = POLL_SECONDS,
+        *,
+        correlation_keys: Sequence[str] = (),
+        resume: Mapping[str, int] | None = None,
+    ) -> None:
+        self.name = name
+        self.seconds = seconds
+        self._client = Client(url, name)
+        self._finder = Finder()
+        self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
+        self._rights: dict[str, str] = {}
+        self._topics: dict[str, int] = {}
+        self._groups: dict[str, Group] = {}
+        self._start: dict[Partition, int] = {}
+        self._times: dict[Partition, Times] = {}
+        self._asked_at: dict[str, float] = {}
+        self._unseen: set[str] = set()
+
+    @property
+    def cursors(self) -> Mapping[str, int]:
+        """How far letters were read and stored; give it as `resume` to go on from there."""
+        return dict(self._letters.cursors)
+
+    async def run(self, emit: Emit) -> None:
+        """Observe until cancelled."""
+        self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, READ), "unknown")
+        self._asked_at.clear()
+        try:
+            await self._client.connect()
+            whole = await self._client.may_see_all_groups()
+            self._rights[GROUPS] = "unknown" if whole is None else "allowed" if whole else "denied"
+            await poll(lambda: self._cycle(emit), self.seconds)
+        finally:
+            await self._client.close()
+
+    async def _cycle(self, emit: Emit) -> None:
+        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        await self._look_at_topics()
+        groups = await self._look_at_groups()
+        ends, now = await self._look_at_ends()
+        oldest = await self._look_at_times(groups, ends, now)
+        places = await self._places(ends)
+        samples: list[Observation] = [*self._destinations(ends, places, now)]
+        samples += self._lags(groups, ends, oldest, now)
+        if samples:
+            await emit(samples)
+        if self._rights[READ] != "denied" or places:
+            look = Look(self._client, ends, places, frozenset(self._groups), frozenset(self._topics), emit, now)
+            refused = await self._letters.read(look)
+            if refused is not None:
+                self._rights[READ] = "denied" if refused else "allowed"
+        await emit([self._status(started, calls, received)])
+
+    def _due(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if what in self._asked_at and now - self._asked_at[what] < seconds:
+            return False
+        self._asked_at[what] = now
+        return True
+
+    # What the cluster tells
+
+    async def _look_at_topics(self) -> None:
+        few = sum(self._topics.values()) <= FEW_PARTITIONS
+        if not self._due("topics", SOON_SECONDS if few else SLOW_SECONDS):
+            return
+        before, self._topics = self._topics, await self._client.topics()
+        self._rights[TOPICS] = "allowed" if self._topics else "unknown"
+        if before.keys() != self._topics.keys():
+            self._asked_at.pop("starts", None)
+            gone = {p for p in (*self._start, *self._times) if p.number >= self._topics.get(p.topic, 0)}
+            for partition in gone:
+                self._start.pop(partition, None)
+                self._times.pop(partition, None)
+
+    async def _look_at_groups(self) -> list[Group]:
+        """Groups with members and commits. Members are asked for when the state changed, else once a minute in turn."""
+        found = [group for group in await self._client.groups() if group.state not in GONE]
+        shared = [group for group in found if group.kind not in ("classic", "consumer", "unknown")]
+        self._unseen = {group.name for group in shared}
+        groups = [group for group in found if group.name not in self._unseen]
+        now = time.monotonic()
+        for group in groups:
+            known = self._groups.get(group.name)
+            if group.state == "empty":
+                group.members, group.described_at = 0, now
+            elif known is not None and known.state == group.state:
+                group.members, group.assigned, group.readers = known.members, known.assigned, known.readers
+                group.described_at = known.described_at
+        self._groups = {group.name: group for group in groups}
+        # A member may join or leave without a change of state that we happen to see: look again soon, then rarely.
+        share = max(1, int(len(groups) * self.seconds / SLOW_SECONDS) + 1)
+        stale = sorted((g for g in groups if g.state != "empty"), key=lambda group: group.described_at)
+        asked = [group for i, group in enumerate(stale) if group.described_at == 0 or (i < share and _old(group, now))]
+        if asked:
+            allowed = await self._client.describe(asked)
+            self._rights[MEMBERS] = "allowed" if allowed else "denied"
+            for group in asked:
+                group.described_at = now
+        refused = await self._client.commits(groups)
+        if groups:
+            self._rights[COMMITS] = "denied" if refused else "allowed"
+        return [group for group in groups if group.name not in refused]
+
+    async def _look_at_ends(self) -> tuple[Ends, datetime]:
+        every = [Partition(topic, number) for topic, count in self._topics.items() for number in range(count)]
+        if self._due("starts", SLOW_SECONDS if len(every) > FEW_PARTITIONS else STARTS_SECONDS):
+            answer = await self._client.offsets(dict.fromkeys(every, EARLIEST))
+            self._start = {partition: offset for partition, (offset, _) in answer.found.items()}
+        answer = await self._client.offsets(dict.fromkeys(every, LATEST))
+        if len(answer.found) + len(answer.refused) < len(every):
+            self._asked_at.pop("topics", None)  # a leader moved: ask who leads now
+        ends = {partition: offset for partition, (offset, _) in answer.found.items()}
+        start = {p: min(offset, ends.get(p, offset)) for p, offset in self._start.items()}
+        return Ends(start, ends, answer.refused), datetime.now(UTC)
+
+    async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
+        """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
+        waiting: dict[Partition, list[int]] = {}
+        for group in groups:
+            for partition, committed in group.commits.items():
+                end, start = ends.end.get(partition), ends.start.get(partition, 0)
+                if end is not None and committed < end and not parse.left(group, partition.topic):
+                    waiting.setdefault(partition, []).append(max(committed, start))
+        clock = int(now.timestamp() * 1000)
+        for partition in self._times.keys() - waiting.keys():
+            del self._times[partition]
+        questions: dict[Partition, int] = {}
+        for partition, offsets in waiting.items():
+            times = self._times.setdefault(partition, Times())
+            times.saw_end(ends.end[partition], clock)
+            times.forget_before(min(offsets))
+            unclear = [offset for offset in offsets if not times.near(offset, clock)]
+            if unclear:
+                questions[partition] = times.next_question(min(unclear), clock)
+        if questions:
+            self._take(await self._client.offsets(questions), questions, ends)
+        return self._times
+
+    def _take(self, answer: Answer, questions: Mapping[Partition, int], ends: Ends) -> None:
+        for partition, (offset, at) in answer.found.items():
+            known = at is not None and offset >= 0
+            self._times[partition].answered(questions[partition], offset if known else None, at, ends.end[partition])
+
+    async def _places(self, ends: Ends) -> list[Place]:
+        try:
+            found = await self._finder.places(self._client, self._topics, ends, may_peek=self._rights[READ] != "denied")
+        except NotAllowedError:
+            self._rights[READ] = "denied"
+            return await self._finder.places(self._client, self._topics, ends, may_peek=False)
+        return found
+
+    # What becomes of it
+
+    def _destinations(self, ends: Ends, places: list[Place], now: datetime) -> list[DestinationSample]:
+        at = {place.topic: place for place in places}
+        samples = []
+        for topic, count in self._topics.items():
+            partitions = [Partition(topic, number) for number in range(count)]
+            known = all(partition in ends.end for partition in partitions)
+            kept = known and all(partition in ends.start for partition in partitions)
+            total = sum(ends.end[partition] for partition in partitions) if known else None
+            place = at.get(topic)
+            of = self._finder.letters_of(place, self._topics, self._groups) if place else ()
+            samples.append(
+                DestinationSample(
+                    self.name, self.system, topic, "topic", now,
+                    messages=total - sum(ends.start[p] for p in partitions) if kept and total is not None else None,
+                    published_total=total, partitions=count, dead_letters_of=of,
+                    dead_letter_certainty=place.certainty if place and of else None,
+                )
+            )  # fmt: skip
+        return samples
+
+    def _lags(
+        self, groups: list[Group], ends: Ends, times: Mapping[Partition, Times], now: datetime
+    ) -> list[LagSample]:
+        clock = int(now.timestamp() * 1000)
+        samples = []
+        for group in groups:
+            for partition in parse.watched(group, self._topics):
+                oldest: Estimate | None = None
+                if (known := times.get(partition)) is not None and partition in group.commits:
+                    oldest = known.estimate(max(group.commits[partition], ends.start.get(partition, 0)), clock)
+                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest))
+        return samples
+
+    def _status(self, started: float, calls: int, received: int) -> SourceStatus:
+        return SourceStatus(
+            self.name,
+            self.system,
+            "ok",
+            datetime.now(UTC),
+            message=" ".join(self._remarks()),
+            address=self._client.address.shown,
+            rights=dict(self._rights),
+            calls=self._client.calls - calls,
+            received_bytes=self._client.received_bytes - received,
+            cycle_seconds=time.perf_counter() - started,
+        )
+
+    def _remarks(self) -> list[str]:
+        said = []
+        if not self._topics:
+            said.append("No topic is to be seen: there is none, or Describe on topics is not granted.")
+        if self._rights[GROUPS] == "denied":
+            said.append("Only groups granted one by one are listed: grant Describe on the cluster to see all.")
+        if self._rights[MEMBERS] == "denied" or self._rights[COMMITS] == "denied":
+            said.append("Some groups may not be looked at: grant Describe on group *.")
+        if self._rights[READ] == "denied":
+            said.append("Messages may not be read, so dead letters are not shown: grant Read on their topics.")
+        if self._unseen:
+            names = ", ".join(sorted(self._unseen)[:5])
+            said.append(f"Share groups are known by name only, their lag is told by no client library yet: {names}.")
+        return said
+
+
+def _old(group: Group, now: float) -> bool:
+    return now - group.described_at >= SLOW_SECONDS

@@ -1,0 +1,160 @@
+"""What the brokers answered → observations. Pure: no I/O, no clock.
+
+Promises: no commit is unknown and not zero, a commit past the end is unknown, lag is never negative.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeAlias
+
+from collectors.kafka.times import Estimate
+from eventflow.domain.observations import LagSample
+
+SYSTEM = "kafka"
+
+NO_COMMIT = "nothing is committed here yet: where the group begins depends on its auto.offset.reset"
+PAST_END = "the commit lies past the end: the topic was made anew or cut short"
+NOT_ASSIGNED = "its members are connected but none is assigned this topic: the group reads it no more"
+NO_END = "the broker told no end offset"
+NOT_ALLOWED = "not allowed to describe this topic"
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+Offsets: TypeAlias = Mapping[Partition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies. Header values that are no plain text stand as base64 with a `base64:` prefix."""
+
+    partition: Partition
+    offset: int
+    at: datetime | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Group:
+    """A consumer group. `members` None: may not be seen; `readers`: how many of them have partitions of a topic."""
+
+    name: str
+    kind: str
+    state: str
+    members: int | None = None
+    assigned: set[Partition] = field(default_factory=set)
+    readers: dict[str, int] = field(default_factory=dict)
+    described_at: float = 0.0
+    commits: dict[Partition, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """One look at the partitions: first kept offset, end, and what may not be seen."""
+
+    start: Offsets
+    end: Offsets
+    refused: frozenset[Partition] = frozenset()
+
+
+def text(value: bytes) -> str:
+    """Header and key bytes as text that every database takes; anything else, and what looks so, as base64."""
+    try:
+        found = value.decode()
+    except UnicodeDecodeError:
+        found = "base64:"
+    plain = not found.startswith("base64:") and all(char >= " " or char in "\t\r\n" for char in found)
+    return found if plain else "base64:" + base64.b64encode(value).decode()
+
+
+def raw(value: str) -> bytes:
+    """The bytes that `text` was made of. Raises ValueError."""
+    return base64.b64decode(value[7:], validate=True) if value.startswith("base64:") else value.encode()
+
+
+def instant(milliseconds: int | None) -> datetime | None:
+    """A record's timestamp; None for none and for what is no date."""
+    if milliseconds is None or milliseconds < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def watched(group: Group, partitions: Mapping[str, int]) -> list[Partition]:
+    """Where a group has committed, and where its members are assigned; topics that are gone are left out."""
+    both = {*group.commits, *group.assigned}
+    return sorted(p for p in both if p.number < partitions.get(p.topic, 0))
+
+
+def waiting(committed: int | None, start: int | None, end: int | None) -> tuple[int | None, str | None]:
+    """How many records wait, or why that is not known."""
+    if end is None:
+        return None, NO_END
+    if start is not None and start == end:
+        return 0, None  # nothing is kept: nothing can wait
+    if committed is None:
+        return None, NO_COMMIT
+    if committed > end:
+        return None, PAST_END
+    return end - max(committed, start or 0), None
+
+
+def members_on(group: Group, topic: str) -> int | None:
+    """How many members read this topic; None when that may not be seen."""
+    if group.members is None or not group.assigned:
+        return group.members
+    return group.readers.get(topic, 0)
+
+
+def left(group: Group, topic: str) -> bool:
+    """Whether a settled group no longer reads a topic that it has old commits on."""
+    return group.state == "stable" and bool(group.assigned) and topic not in group.readers
+
+
+def lag(
+    source: str,
+    group: Group,
+    partition: Partition,
+    ends: Ends,
+    *,
+    at: datetime,
+    oldest: Estimate | None,
+) -> LagSample:
+    """One group's lag on one partition."""
+    committed, start, end = group.commits.get(partition), ends.start.get(partition), ends.end.get(partition)
+    ready, reason = waiting(committed, start, end)
+    if partition in ends.refused:
+        ready, reason = None, NOT_ALLOWED
+    elif ready != 0 and left(group, partition.topic):
+        ready, reason = None, NOT_ASSIGNED
+    age = oldest if ready else None
+    return LagSample(
+        source=source,
+        system=SYSTEM,
+        destination=partition.topic,
+        group=group.name,
+        partition=str(partition.number),
+        at=at,
+        ready=ready,
+        unknown_reason=reason,
+        oldest_at=instant(age.at) if age else None,
+        method=("probe-exact" if age.exact or age.error <= 1000 else "interpolated") if age else "broker-exact",
+        error_seconds=age.error / 1000 if age else None,
+        published_total=end,
+        settled_total=committed,
+        members=members_on(group, partition.topic),
+        subscriptions=(partition.topic,),
+        retained=end - start if end is not None and start else None,
+        lost=max(0, start - committed) if start is not None and committed is not None else None,
+    )

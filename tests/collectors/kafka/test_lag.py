@@ -1,0 +1,138 @@
+"""A known scenario in, the exact numbers out; judged by Kafka's own ConsumerGroupCommand on the same broker."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from collectors.kafka import collector
+from eventflow.domain.observations import LagSample
+from tests.collectors.kafka.shop import Shop, lags, numbers, unique
+from tests.collectors.recorder import Recorder, one_cycle, run_until
+
+pytestmark = pytest.mark.kafka
+
+
+async def look(shop: Shop, until: Callable[[Recorder], object] = one_cycle) -> Recorder:
+    return await run_until(collector("shop", shop.server.url, 0.2), until)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+async def test_lag_is_what_kafkas_own_tool_says_for_groups_of_both_protocols(shop: Shop, protocol: str) -> None:
+    topic, group = shop.topic("orders", 2), unique("payment")
+    shop.publish(topic, 30)
+    shop.publish(topic, 12, partition=1)
+    member = shop.consumer(group, [topic], **{"group.protocol": protocol})
+    try:
+        read = 0
+        while read < 15:
+            message = member.poll(5)
+            assert message is not None
+            member.commit(message, asynchronous=False)
+            read += 1
+        seen = await look(shop)
+        told = shop.by_the_tool(group)
+    finally:
+        member.close()
+    found = {at: n for at, n in numbers(seen, group).items() if n[0] is not None}
+    assert found == {at: n for at, n in told.items() if n[0] is not None}
+    assert sum(ready or 0 for _, _, ready in found.values()) > 0
+    assert {sample.members for sample in lags(seen, group).values()} == {1}
+
+
+async def test_a_partition_without_a_commit_is_unknown_unless_nothing_lies_there(shop: Shop) -> None:
+    topic, group = shop.topic("orders", 3), unique("payment")
+    shop.publish(topic, 5)
+    shop.publish(topic, 7, partition=1)
+    member = shop.consumer(group, [topic])
+    try:
+        member.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
+        found = lags(await look(shop), group)
+    finally:
+        member.close()
+    assert found[topic, "0"].ready == 2
+    assert found[topic, "1"].ready is None
+    assert "auto.offset.reset" in (found[topic, "1"].unknown_reason or "")
+    assert found[topic, "2"].ready == 0
+
+
+async def test_consume_stop_rewind_trim_and_delete_are_each_told_exactly(shop: Shop) -> None:
+    topic, group = shop.topic("orders"), unique("payment")
+    shop.publish(topic, 100)
+    shop.commit(group, topic, 60)
+    sample = lags(await look(shop), group)[topic, "0"]
+    assert (sample.ready, sample.settled_total, sample.published_total, sample.members) == (40, 60, 100, 0)
+    assert shop.by_the_tool(group)[topic, "0"] == (60, 100, 40)
+
+    shop.commit(group, topic, 20)  # rewound
+    assert lags(await look(shop), group)[topic, "0"].ready == 80
+
+    shop.trim(topic, 70)
+    trimmed = lags(await look(shop), group)[topic, "0"]
+    assert (trimmed.ready, trimmed.lost, trimmed.retained) == (30, 50, 30)
+
+    shop.trim(topic, 100)  # nothing is left, so nothing waits
+    assert lags(await look(shop), group)[topic, "0"].ready == 0
+
+    shop.forget(group)
+    assert lags(await look(shop), group) == {}
+
+
+async def test_a_commit_past_the_end_is_unknown_and_not_negative(shop: Shop) -> None:
+    topic, group = shop.topic("orders"), unique("payment")
+    shop.publish(topic, 3)
+    shop.commit(group, topic, 10)
+    sample = lags(await look(shop), group)[topic, "0"]
+    assert sample.ready is None
+    assert "made anew" in (sample.unknown_reason or "")
+
+
+async def test_a_topic_that_connected_members_read_no_more_is_no_lag(shop: Shop) -> None:
+    old, new, group = shop.topic("old"), shop.topic("new"), unique("payment")
+    shop.publish(old, 5)
+    shop.publish(new, 5)
+    shop.commit(group, old, 1)
+    member = shop.consumer(group, [new])
+    try:
+        member.commit(offsets=[TopicPartition(new, 0, 4)], asynchronous=False)
+        found = lags(await look(shop), group)
+    finally:
+        member.close()
+    assert (found[new, "0"].ready, found[old, "0"].ready) == (1, None)
+    assert "none is assigned" in (found[old, "0"].unknown_reason or "")
+
+
+async def test_the_oldest_waiting_record_is_dated_by_describe_alone(shop: Shop) -> None:
+    topic, group = shop.topic("orders"), unique("payment")
+    now = int(time.time() * 1000)
+    stamps = [now - 3_600_000 + number * 7_000 for number in range(500)]
+    shop.publish(topic, 500, at=stamps)
+    shop.commit(group, topic, 321)
+
+    def dated(seen: Recorder) -> bool:
+        sample = lags(seen, group)[topic, "0"]
+        return sample.method == "probe-exact"
+
+    seen = await run_until(collector("shop", shop.server.url, 0.02), lambda s: lags(s, group) and dated(s))
+    sample = lags(seen, group)[topic, "0"]
+    assert sample.oldest_at is not None
+    assert abs(sample.oldest_at.timestamp() * 1000 - stamps[321]) <= 1000 * (sample.error_seconds or 0) + 1
+    looks = len([s for s in seen.of(LagSample) if s.group == group])
+    assert looks <= 8  # steady traffic: interpolation between proofs is far quicker than halving
+
+
+async def test_nothing_waiting_asks_for_no_time(shop: Shop) -> None:
+    topic, group = shop.topic("orders"), unique("payment")
+    shop.publish(topic, 4)
+    shop.commit(group, topic, 4)
+    sample = lags(await look(shop), group)[topic, "0"]
+    assert (sample.ready, sample.oldest_at, sample.error_seconds) == (0, None, None)
+
+
+async def test_a_topic_is_told_with_its_partitions_and_all_that_was_ever_published(shop: Shop) -> None:
+    topic = shop.topic("orders", 3)
+    shop.publish(topic, 8, partition=2)
+    shop.trim(topic, 5, partition=2)
+    found = (await look(shop)).destination(topic)
+    assert (found.kind, found.partitions, found.published_total, found.messages) == ("topic", 3, 8, 3)
