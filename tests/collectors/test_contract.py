@@ -153,7 +153,7 @@ class RabbitMqBench:
         return {f"{name} holds 1" for name in names}
 
     async def state(self) -> object:
-        """What looking must leave as it is: every queue's counters, and who is connected, once the server has counted."""
+        """What looking must leave as it is: counters and who is connected, once the server has counted."""
         columns = "name,messages_ready,messages_unacknowledged,consumers,message_stats.get,message_stats.redeliver"
         async with asyncio.timeout(30):
             while True:
