@@ -15,12 +15,16 @@ import pytest
 
 import collectors
 from collectors.base import Collector, CollectorError, Emit
+from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver
 from eventflow.domain.observations import DeadLetter, Observation, SpanBatch
 from eventflow.worker.collect import supervise
+from tests.collectors.kafka.shop import LETTER_HEADERS as KAFKA_LETTER_HEADERS
+from tests.collectors.kafka.shop import Shop as KafkaShop
+from tests.collectors.kafka.shop import unique
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
-from tests.services import NatsServer
+from tests.services import KafkaServer, NatsServer
 
 HOW_MANY = 12
 
@@ -77,6 +81,27 @@ class NatsBench:
             streams = (await ask("STREAM.LIST"))["streams"]
             found = {s["config"]["name"]: (s, (await ask(f"CONSUMER.LIST.{s['config']['name']}"))) for s in streams}
         return json.loads(json.dumps(found), object_hook=lambda d: {k: v for k, v in d.items() if k != "ts"})
+
+
+class KafkaBench:
+    """Dead letters on a real cluster that has other topics too, beside a group that is half-way."""
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.shop = KafkaShop(server)
+        self.orders, self.letters, self.group = self.shop.topic("orders"), self.shop.topic("orders.dlq"), unique("pay")
+        self.shop.publish(self.orders, 5)
+        self.shop.commit(self.group, self.orders, 3)
+
+    def collector(self) -> Collector:
+        return kafka_collector("shop", self.shop.server.url, 0.05)
+
+    async def happen(self, running: Collector) -> set[str]:
+        await asyncio.to_thread(self.shop.publish, self.letters, HOW_MANY, headers=KAFKA_LETTER_HEADERS)
+        return {f"{self.letters} 0:{offset}" for offset in range(HOW_MANY)}
+
+    async def state(self) -> object:
+        """Groups with members and commits, topics with their ends."""
+        return await asyncio.to_thread(self.shop.everything)
 
 
 class OtlpBench:
@@ -163,15 +188,25 @@ async def nats_bench(nats_process: Callable[..., NatsServer]) -> NatsBench:
     return await NatsBench(nats_process()).prepare()
 
 
-@pytest.fixture(params=["nats", "otlp"])
+@pytest.fixture
+def kafka_bench(kafka_server: KafkaServer) -> KafkaBench:
+    return KafkaBench(kafka_server)
+
+
+@pytest.fixture(params=["kafka", "nats", "otlp"])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue("nats_bench")
+    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue(f"{request.param}_bench")
     return found
+
+
+@pytest.fixture(params=["kafka", "nats"])
+def broker_bench(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_bench")
 
 
 def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
     made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
-    assert made == {"nats"}  # a new system needs a bench above
+    assert made == {"kafka", "nats"}  # a new system needs a bench above
     assert all(
         isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
     )
@@ -211,18 +246,18 @@ async def test_what_could_not_be_stored_at_all_was_refused_or_is_still_there_for
         await store.has(happened)
 
 
-async def test_looking_at_a_broker_changes_nothing_there(nats_bench: NatsBench) -> None:
-    letters = await nats_bench.happen(nats_bench.collector())
-    before = await nats_bench.state()
+async def test_looking_at_a_broker_changes_nothing_there(broker_bench: Any) -> None:
+    letters = await broker_bench.happen(broker_bench.collector())
+    before = await broker_bench.state()
     store = Store()
-    async with running(nats_bench.collector(), store):
+    async with running(broker_bench.collector(), store):
         await store.has(letters)
         async with asyncio.timeout(15):
             while store.calls < 9:
                 await asyncio.sleep(0.02)
-        during = await nats_bench.state()
+        during = await broker_bench.state()
     assert during == before
-    assert await nats_bench.state() == before
+    assert await broker_bench.state() == before
 
 
 async def test_offered_twice_it_has_the_same_keys(bench: Bench) -> None:
