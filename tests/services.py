@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from demo import kafka
-
 from tests.required import missing
 
 

@@ -5,19 +5,17 @@ Binds exactly the addresses it is given and says which variable to change when o
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-
-import uvicorn
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.otlp import grpc as otlp_grpc
 from collectors.otlp.http import OtlpHttp
-from collectors.otlp.intake import Intake, utcnow
+from collectors.otlp.intake import Intake
+from collectors.receiving.durable import utcnow
+from collectors.receiving.server import GRACE_SECONDS, serving, split, taken
 from eventflow.domain.observations import SourceStatus
 
 log = logging.getLogger(__name__)
@@ -26,7 +24,6 @@ MAX_BYTES = 64 * 1024 * 1024
 """OTLP's own advice for the largest request, before and after decompression."""
 HTTP_VARIABLE = "EVENTFLOW_OTLP_HTTP"
 GRPC_VARIABLE = "EVENTFLOW_OTLP_GRPC"
-GRACE_SECONDS = 2
 STATUS_SECONDS = 10.0
 
 
@@ -77,8 +74,10 @@ class OtlpReceiver:
             working: list[asyncio.Task[None]] = []
             if self.http:
                 app = OtlpHttp(intake, cors=self.cors)
-                self.http_port, serving = await stack.enter_async_context(_http(self.http, app))
-                working.append(serving)
+                self.http_port, task = await stack.enter_async_context(
+                    serving(self.http, app, HTTP_VARIABLE, "otlp http")
+                )
+                working.append(task)
             if self.grpc:
                 self.grpc_port = await stack.enter_async_context(_grpc(self.grpc, intake))
             working.append(asyncio.create_task(self._tell(emit), name="otlp status"))
@@ -113,89 +112,17 @@ class OtlpReceiver:
         )
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that leaves the process's signals alone and says when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _http(address: str, app: OtlpHttp) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
-    listener = _listen(address, HTTP_VARIABLE)
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="otlp http")
-    try:
-        up = asyncio.create_task(server.up.wait())
-        await asyncio.wait([up, task], return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
-        yield listener.getsockname()[1], task
-    finally:
-        server.should_exit = True
-        await asyncio.wait([task])
-        listener.close()
-
-
 @contextlib.asynccontextmanager
 async def _grpc(address: str, intake: Intake) -> AsyncIterator[int]:
-    host, port = _split(address, GRPC_VARIABLE)
+    host, port = split(address, GRPC_VARIABLE)
     server = otlp_grpc.server(intake)
     shown = f"[{host}]" if ":" in host else host
     try:
         bound = server.add_insecure_port(f"{shown}:{port}")
     except RuntimeError as error:
-        raise _taken(address, GRPC_VARIABLE) from error
+        raise taken(address, GRPC_VARIABLE) from error
     await server.start()
     try:
         yield bound
     finally:
         await server.stop(GRACE_SECONDS)
-
-
-def _listen(address: str, variable: str) -> socket.socket:
-    host, port = _split(address, variable)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise _taken(address, variable) from error
-        raise CollectorError(f"cannot listen on {address}: {error.strerror}; set {variable}", permanent=True) from error
-    return listener
-
-
-def _split(address: str, variable: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
-        raise CollectorError(f"{variable} must be host:port, such as 127.0.0.1:4318", permanent=True)
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _taken(address: str, variable: str) -> CollectorError:
-    port = address.rpartition(":")[2]
-    return CollectorError(
-        f"port {port} ({address}) is taken or not allowed; set {variable} to another host:port", permanent=True
-    )

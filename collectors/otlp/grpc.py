@@ -11,9 +11,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from collectors.otlp.errors import OverloadedError, RefusedError, TooLargeError
 from collectors.otlp.intake import Intake
 from collectors.otlp.signals import SERVICES
+from collectors.receiving.errors import OverloadedError, RefusedError, TooLargeError
 
 Handler: TypeAlias = "Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]"
 OPTIONS: tuple[tuple[str, Any], ...] = (

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from collectors.otlp.errors import BadRequestError
+from collectors.receiving.errors import BadRequestError
 
 SNAKE = {
     "resourceSpans": "resource_spans",

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from collectors.conventions import correlation
 from collectors.conventions.messaging import messaging, text
 from collectors.otlp import json_request
-from collectors.otlp.errors import BadRequestError
+from collectors.receiving.errors import BadRequestError
 from eventflow.domain.observations import (
     Attributes,
     AttributeValue,

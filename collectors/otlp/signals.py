@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collectors.otlp.errors import BadRequestError
+from collectors.receiving.errors import BadRequestError
 
 SERVICES = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",

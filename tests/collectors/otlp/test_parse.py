@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from collectors.otlp import parse
-from collectors.otlp.errors import BadRequestError
+from collectors.receiving.errors import BadRequestError
 from eventflow.domain.observations import Span, SpanKind, SpanStatus
 from tests.collectors.otlp.samples import SPAN, START, TRACE, json_request, json_span, request, span
 

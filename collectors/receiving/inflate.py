@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import zstandard
 
-from collectors.otlp.errors import BadRequestError, TooLargeError, UnsupportedMediaError
+from collectors.receiving.errors import BadRequestError, TooLargeError, UnsupportedMediaError
 
 ENCODINGS = ("gzip", "deflate", "zstd")
 STEP = 1024 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from collectors.otlp.errors import OverloadedError
+from collectors.receiving.errors import OverloadedError
 
 
 class Budget:
