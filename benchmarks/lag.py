@@ -112,7 +112,7 @@ def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]
 
 
 def _history(start: datetime, seconds: list[float], groups: int, chance: random.Random) -> "dict[int, Window]":
-    """What minutes of polling leave behind, without polling: points in the table, no window in memory. Returns what polling would have there."""
+    """What minutes of polling leave behind, without polling: points in the table. Returns the windows."""
     from eventflow.domain import lag as engine
     from eventflow.store.models import ConsumerGroup, LagPoint
     from eventflow.store.record import lag

@@ -1,9 +1,10 @@
-"""Bulk SQL for the span engine: the same statements on SQLite and PostgreSQL, many rows at once.
+"""Bulk SQL for spans and lag: the same statements on SQLite and PostgreSQL, many rows at once.
 
 Django's bulk_create costs more per row than everything else in a digest step together; reads stay with the ORM.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from django.db import connection, models
@@ -44,3 +45,22 @@ def insert(
         sql += f" ON CONFLICT ({target}) DO " + (f"UPDATE SET {changes}" if update else "NOTHING")
     with connection.cursor() as cursor:
         cursor.executemany(sql, rows)  # type: ignore[arg-type]  # the callers' columns fix the types
+
+
+def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Set the columns of many rows; each of `rows` holds the new values and then the row's id."""
+    rows = list(rows)
+    if not rows:
+        return
+    quote = connection.ops.quote_name
+    changes = ", ".join(f"{quote(column)} = %s" for column in columns)
+    sql = f"UPDATE {quote(model._meta.db_table)} SET {changes} WHERE id = %s"  # noqa: S608  # names of our own models
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)  # type: ignore[arg-type]  # the callers' columns fix the types
+
+
+def instant(at: datetime | None) -> object:
+    """A moment as this database's driver wants it in the statements above."""
+    if at is None or connection.vendor != "sqlite":
+        return at
+    return str(at.astimezone(UTC).replace(tzinfo=None))
