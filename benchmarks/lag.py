@@ -83,6 +83,7 @@ def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    from eventflow.store.models import ConsumerGroup
     from eventflow.store.queries import lag as queries
     from eventflow.store.record import lag
 
@@ -92,7 +93,7 @@ def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]
     last = start + timedelta(seconds=seconds[-1])
     lag.record(_samples(groups, start, 0, chance), start)
     windows = _history(start, seconds, groups, chance)
-    restarted = _cpu(lambda: lag.remember(list(lag.ConsumerGroup.objects.all())))
+    restarted = _cpu(lambda: lag.remember(list(ConsumerGroup.objects.all())))
     for pk, window in windows.items():
         lag._memories[pk].window = window
     recorded = []

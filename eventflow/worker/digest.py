@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 """How often the inbox is looked at unasked: another process may have put something there."""
-GATHER_SECONDS = 0.15
+GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0

@@ -96,7 +96,9 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
     retained = _retained(looks)
 
     news: set[str] = {"topology"} if fresh else set()
-    changed, touched, points = [], [], []
+    changed: list[ConsumerGroup] = []
+    touched: list[ConsumerGroup] = []
+    points = []
     for key, parts in looks.items():
         row, point = rows[key], _sum(parts)
         memory = _memories.setdefault(row.pk, _Memory(lag.Window()))
