@@ -1,5 +1,6 @@
 """Recording what brokers tell of lag."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -150,3 +151,9 @@ def test_a_groups_series_has_the_rates_between_its_points() -> None:
     assert detail is not None and len(detail.series) >= 20
     assert detail.series[-1].in_rate == pytest.approx(5) and detail.series[-1].out_rate == pytest.approx(2)
     assert queries.group(row.pk + 1, make.NOW, make.NOW, make.NOW) is None
+
+
+def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None:
+    lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
+    assert queries.groups(make.after(70))[0].status != "unknown"
+    assert queries.groups(make.after(200))[0].status == "unknown"
