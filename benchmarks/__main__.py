@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from benchmarks import live, start
+from benchmarks import lag, live, nats, start
 from benchmarks.figures import keep, table
 
-found = [*start.measure(), *live.measure()]
+found = [*lag.measure(), *nats.measure(), *start.measure(), *live.measure()]
 print(table(found))
 keep(found, Path("bench.json"))
 sys.exit(not all(one.ok for one in found))
