@@ -15,10 +15,11 @@ COPY demo ./demo
 COPY templates ./templates
 COPY static ./static
 ENV PATH=/opt/eventflow/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    EVENTFLOW_DATA=/data EVENTFLOW_HTTP=0.0.0.0:8000 EVENTFLOW_OTLP_HTTP=0.0.0.0:4318 EVENTFLOW_OTLP_GRPC=0.0.0.0:4317
+    EVENTFLOW_DATA=/data EVENTFLOW_HTTP=0.0.0.0:8000 EVENTFLOW_OTLP_HTTP=0.0.0.0:4318 EVENTFLOW_OTLP_GRPC=0.0.0.0:4317 \
+    EVENTFLOW_ZIPKIN=0.0.0.0:9411
 USER eventflow
 VOLUME /data
-EXPOSE 8000 4317 4318
+EXPOSE 8000 4317 4318 9411
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/v1/health', timeout=2)"]
 CMD ["python", "manage.py", "up"]

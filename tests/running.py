@@ -111,6 +111,7 @@ class Eventflow:
             "EVENTFLOW_HTTP": self.http,
             "EVENTFLOW_OTLP_HTTP": self.otlp_http,
             "EVENTFLOW_OTLP_GRPC": self.otlp_grpc,
+            "EVENTFLOW_ZIPKIN": "off",
             "EVENTFLOW_SOURCES": sources,
             "EVENTFLOW_POLL_SECONDS": "0.5",
             "PYTHONUNBUFFERED": "1",

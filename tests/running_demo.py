@@ -71,6 +71,7 @@ def start_demo(folder: Path, *options: str) -> Demo:
         "EVENTFLOW_HTTP": http,
         "EVENTFLOW_OTLP_HTTP": otlp,
         "EVENTFLOW_OTLP_GRPC": f"127.0.0.1:{free_port()}",
+        "EVENTFLOW_ZIPKIN": "off",
         "PYTHONUNBUFFERED": "1",
     }
     command = Command([sys.executable, "manage.py", "demo", *options], env)

@@ -5,26 +5,21 @@ Binds exactly the addresses it is given and says which variable to change when o
 
 import asyncio
 import contextlib
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
 
-from collectors.base import CollectorError, Emit, poll
+from collectors.base import CollectorError, Emit
 from collectors.otlp import grpc as otlp_grpc
 from collectors.otlp.http import OtlpHttp
 from collectors.otlp.intake import Intake
-from collectors.receiving.durable import utcnow
 from collectors.receiving.server import GRACE_SECONDS, serving, split, taken
-from eventflow.domain.observations import SourceStatus
-
-log = logging.getLogger(__name__)
+from collectors.receiving.status import tell
+from collectors.receiving.tokens import Gate
 
 MAX_BYTES = 64 * 1024 * 1024
 """OTLP's own advice for the largest request, before and after decompression."""
 HTTP_VARIABLE = "EVENTFLOW_OTLP_HTTP"
 GRPC_VARIABLE = "EVENTFLOW_OTLP_GRPC"
-STATUS_SECONDS = 10.0
 
 
 class OtlpReceiver:
@@ -40,6 +35,7 @@ class OtlpReceiver:
         cors: Sequence[str] = (),
         correlation_keys: Sequence[str] = (),
         *,
+        tokens: Sequence[str] = (),
         name: str = "otlp",
         in_flight_bytes: int | None = None,
     ) -> None:
@@ -50,6 +46,7 @@ class OtlpReceiver:
         self.cors = tuple(cors)
         self.correlation_keys = tuple(correlation_keys)
         self.in_flight_bytes = in_flight_bytes
+        self.gate = Gate(tokens)
         self.ready = asyncio.Event()
         """Set while both addresses accept requests."""
         self.http_port = 0
@@ -73,14 +70,15 @@ class OtlpReceiver:
         async with contextlib.AsyncExitStack() as stack:
             working: list[asyncio.Task[None]] = []
             if self.http:
-                app = OtlpHttp(intake, cors=self.cors)
+                app = OtlpHttp(intake, cors=self.cors, gate=self.gate)
                 self.http_port, task = await stack.enter_async_context(
                     serving(self.http, app, HTTP_VARIABLE, "otlp http")
                 )
                 working.append(task)
             if self.grpc:
-                self.grpc_port = await stack.enter_async_context(_grpc(self.grpc, intake))
-            working.append(asyncio.create_task(self._tell(emit), name="otlp status"))
+                self.grpc_port = await stack.enter_async_context(_grpc(self.grpc, intake, self.gate))
+            told = tell(emit, self.name, self.system, address=self._address(), counters=self._counters)
+            working.append(asyncio.create_task(told, name="otlp status"))
             stack.callback(working[-1].cancel)
             self.ready.set()
             stack.callback(self.ready.clear)
@@ -88,34 +86,14 @@ class OtlpReceiver:
             cause = next((task.exception() for task in done if not task.cancelled()), None)
             raise CollectorError("the OTLP receiver stopped by itself") from cause
 
-    async def _tell(self, emit: Emit) -> None:
-        """Say how it goes, again and again: silence means that it died, not that nothing came in."""
-
-        async def tell() -> None:
-            try:
-                await emit([self._status(utcnow())])
-            except CollectorError as error:
-                log.warning("the receiver's status could not be stored: %s", error)
-
-        await poll(tell, STATUS_SECONDS)
-
-    def _status(self, at: datetime) -> SourceStatus:
-        address = ", ".join(f"{kind} {host}" for kind, host in (("HTTP", self.http), ("gRPC", self.grpc)) if host)
-        return SourceStatus(
-            source=self.name,
-            system=self.system,
-            state="ok",
-            at=at,
-            address=address,
-            calls=self._counters["requests"],
-            received_bytes=self._counters["bytes"],
-        )
+    def _address(self) -> str:
+        return ", ".join(f"{kind} {host}" for kind, host in (("HTTP", self.http), ("gRPC", self.grpc)) if host)
 
 
 @contextlib.asynccontextmanager
-async def _grpc(address: str, intake: Intake) -> AsyncIterator[int]:
+async def _grpc(address: str, intake: Intake, gate: Gate) -> AsyncIterator[int]:
     host, port = split(address, GRPC_VARIABLE)
-    server = otlp_grpc.server(intake)
+    server = otlp_grpc.server(intake, gate)
     shown = f"[{host}]" if ":" in host else host
     try:
         bound = server.add_insecure_port(f"{shown}:{port}")

@@ -13,7 +13,8 @@ from google.rpc.status_pb2 import Status
 
 from collectors.otlp.intake import Intake
 from collectors.otlp.signals import SERVICES
-from collectors.receiving.errors import OverloadedError, RefusedError, TooLargeError
+from collectors.receiving.errors import OverloadedError, RefusedError, TooLargeError, UnauthenticatedError
+from collectors.receiving.tokens import Gate
 
 Handler: TypeAlias = "Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]"
 OPTIONS: tuple[tuple[str, Any], ...] = (
@@ -23,7 +24,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def server(intake: Intake) -> grpc.aio.Server:
+def server(intake: Intake, gate: Gate | None = None) -> grpc.aio.Server:
     """A gRPC server with the three Export services, not started and without a port."""
     made = grpc.aio.server(
         options=(*OPTIONS, ("grpc.max_receive_message_length", intake.max_bytes)),
@@ -32,7 +33,7 @@ def server(intake: Intake) -> grpc.aio.Server:
     made.add_generic_rpc_handlers(
         tuple(
             grpc.method_handlers_generic_handler(
-                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(intake, signal))}
+                service, {"Export": grpc.unary_unary_rpc_method_handler(_export(intake, gate or Gate(), signal))}
             )
             for signal, service in SERVICES.items()
         )
@@ -40,10 +41,11 @@ def server(intake: Intake) -> grpc.aio.Server:
     return made
 
 
-def _export(intake: Intake, signal: str) -> Handler:
+def _export(intake: Intake, gate: Gate, signal: str) -> Handler:
     async def export(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         with intake.budget.share() as share:
             try:
+                gate.check(_authorization(context))
                 share.take(len(request))
                 answer = await intake.take(signal, request, share, as_json=False)
             except RefusedError as error:
@@ -54,6 +56,13 @@ def _export(intake: Intake, signal: str) -> Handler:
     return export
 
 
+def _authorization(context: "grpc.aio.ServicerContext[bytes, bytes]") -> str | None:
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization":
+            return value if isinstance(value, str) else None
+    return None
+
+
 async def _refuse(intake: Intake, context: "grpc.aio.ServicerContext[bytes, bytes]", error: RefusedError) -> None:
     code = grpc.StatusCode.INVALID_ARGUMENT
     metadata: tuple[tuple[str, bytes], ...] = ()
@@ -62,6 +71,8 @@ async def _refuse(intake: Intake, context: "grpc.aio.ServicerContext[bytes, byte
         metadata = (("grpc-status-details-bin", _retry_details(error)),)
     elif isinstance(error, TooLargeError):
         code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    elif isinstance(error, UnauthenticatedError):
+        code = grpc.StatusCode.UNAUTHENTICATED
     intake.counters[f"refused with {code.name}"] += 1
     await context.abort(code, str(error), metadata)
 

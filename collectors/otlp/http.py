@@ -12,8 +12,15 @@ from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
 from collectors.otlp.intake import Intake
-from collectors.receiving.errors import OverloadedError, RefusedError, TooLargeError, UnsupportedMediaError
+from collectors.receiving.errors import (
+    OverloadedError,
+    RefusedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnsupportedMediaError,
+)
 from collectors.receiving.request import GoneError, Receive, Reply, Scope, Send, headers_of, media_type, read
+from collectors.receiving.tokens import Gate
 
 SIGNALS = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 PROTOBUF = "application/x-protobuf"
@@ -22,6 +29,7 @@ JSON = "application/json"
 HELP = b"Eventflow receives OpenTelemetry traces here: POST /v1/traces as OTLP/HTTP, protobuf or JSON.\n"
 STATUS = {
     400: code_pb2.INVALID_ARGUMENT,
+    401: code_pb2.UNAUTHENTICATED,
     403: code_pb2.PERMISSION_DENIED,
     404: code_pb2.NOT_FOUND,
     405: code_pb2.UNIMPLEMENTED,
@@ -34,9 +42,12 @@ STATUS = {
 class OtlpHttp:
     """The app. `cors`: the origins that may send from a browser, ``*`` for any."""
 
-    def __init__(self, intake: Intake, *, cors: Sequence[str] = (), read_seconds: float = 30.0) -> None:
+    def __init__(
+        self, intake: Intake, *, cors: Sequence[str] = (), gate: Gate | None = None, read_seconds: float = 30.0
+    ) -> None:
         self.intake = intake
         self.cors = frozenset(origin.rstrip("/") for origin in cors)
+        self.gate = gate or Gate()
         self.read_seconds = read_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +86,7 @@ class OtlpHttp:
         sent_type = media_type(headers)
         with intake.budget.share() as share:
             try:
+                self.gate.check(headers.get("authorization"))
                 if not as_json and sent_type not in PROTOBUF_TYPES:
                     raise UnsupportedMediaError(f"content-type must be {PROTOBUF} or {JSON}")
                 body = await read(headers, receive, share, intake.max_bytes, self.read_seconds)
@@ -93,6 +105,9 @@ class OtlpHttp:
             headers = (("retry-after", str(error.retry_seconds)),)
         elif isinstance(error, TooLargeError):
             status = 413
+        elif isinstance(error, UnauthenticatedError):
+            status = 401
+            headers = (("www-authenticate", "Bearer"),)
         elif isinstance(error, UnsupportedMediaError):
             status = 415
             headers = (("accept-encoding", "gzip, deflate, zstd"),)

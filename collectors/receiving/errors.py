@@ -23,3 +23,7 @@ class OverloadedError(RefusedError):
     def __init__(self, message: str, retry_seconds: int = 1) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class UnauthenticatedError(RefusedError):
+    """No token, or none that is known."""

@@ -15,7 +15,8 @@ from eventflow.worker import addresses, sources
 def check_addresses(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """eventflow.E001: an address that is none."""
     found: list[CheckMessage] = []
-    for name in ("EVENTFLOW_HTTP", "EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"):
+    names = ["EVENTFLOW_HTTP", "EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"]
+    for name in [*names, "EVENTFLOW_ZIPKIN"] if settings.EVENTFLOW_ZIPKIN else names:
         try:
             addresses.parse(name, getattr(settings, name))
         except addresses.AddressError as error:

@@ -21,12 +21,13 @@ from django.utils import timezone
 
 from collectors.base import Collector, CollectorError, Emit
 from collectors.otlp import OtlpReceiver
+from collectors.zipkin import ZipkinReceiver
 from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
 from eventflow.worker import addresses, collect, self_tracing, sources
-from eventflow.worker.digest import Digester
+from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 
 ROLES = ("web", "ingest", "collect", "tasks")
@@ -170,8 +171,20 @@ class Service:
                     max_bytes=settings.EVENTFLOW_OTLP_MAX_BYTES,
                     cors=tuple(settings.EVENTFLOW_OTLP_CORS),
                     correlation_keys=tuple(settings.EVENTFLOW_CORRELATION_KEYS),
+                    tokens=settings.EVENTFLOW_INGEST_TOKENS,
                 )
             )
+            if not settings.EVENTFLOW_ZIPKIN:
+                await sync_to_async(record.source.forget)(ZipkinReceiver.system)
+            else:
+                found.append(
+                    ZipkinReceiver(
+                        settings.EVENTFLOW_ZIPKIN,
+                        decode,
+                        max_bytes=settings.EVENTFLOW_OTLP_MAX_BYTES,
+                        tokens=settings.EVENTFLOW_INGEST_TOKENS,
+                    )
+                )
         if "collect" in self.roles:
             resume = await sync_to_async(queries.cursors)()
             found.extend(

@@ -1,5 +1,6 @@
 """Recording what brokers tell of lag."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -161,3 +162,14 @@ def test_a_groups_series_has_the_rates_between_its_points() -> None:
     assert detail is not None and len(detail.series) >= 20
     assert detail.series[-1].in_rate == pytest.approx(5) and detail.series[-1].out_rate == pytest.approx(2)
     assert queries.group(row.pk + 1, make.NOW, make.NOW, make.NOW) is None
+
+
+def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the_others_hold() -> None:
+    calm = make.lag_sample(ready=10, age=3, partition="0")
+    parts = [
+        replace(calm, retained=10_000, lost=0),
+        replace(calm, partition="1", ready=900, retained=1_000, lost=0),
+    ]
+    lag.record(parts, make.NOW)
+    row = ConsumerGroup.objects.get()
+    assert (row.status, row.status_reason) == ("retention_risk", "90 % of what is kept still waits")

@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -63,6 +64,9 @@ def _run(folder: Path, rate: float, *, story: bool, broker: str) -> int:
         raise DemoError(f"A demo is running in {folder}: stop it first, or set EVENTFLOW_DATA to another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    if settings.EVENTFLOW_INGEST_TOKENS:  # the shop inherits what every OpenTelemetry exporter reads
+        token = quote(settings.EVENTFLOW_INGEST_TOKENS[0], safe="")
+        os.environ.setdefault("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{token}")
     otlp, http = _reachable(settings.EVENTFLOW_OTLP_HTTP), _reachable(settings.EVENTFLOW_HTTP)
     shop = Shop(folder / "shop", f"http://{otlp}", rate, story=story, broker=broker)
     # Afresh means a database of its own: never the one that a running installation uses.

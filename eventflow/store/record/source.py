@@ -26,6 +26,11 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
     return news
 
 
+def forget(name: str) -> None:
+    """A source that is not looked at any more says nothing about today: no alert, no line in the settings."""
+    Source.objects.filter(name=name).delete()
+
+
 def _fill(row: Source, status: SourceStatus) -> Source:
     row.system, row.state, row.message, row.seen_at = status.system, status.state, status.message, status.at
     row.address = status.address or row.address

@@ -12,6 +12,7 @@ from eventflow.accounts.access import role_required
 from eventflow.store.queries import sources
 
 AUDIT_PAGE = 100
+RECEIVERS = ("otlp", "zipkin")
 
 
 @require_safe
@@ -22,10 +23,13 @@ def brokers(request: HttpRequest) -> HttpResponse:
         request,
         "settings/brokers.html",
         {
-            "sources": [row for row in rows if row.system != "otlp"],
+            "sources": [row for row in rows if row.system not in RECEIVERS],
             "receiver": next((row for row in rows if row.system == "otlp"), None),
+            "zipkin": next((row for row in rows if row.system == "zipkin"), None),
             "otlp_http": settings.EVENTFLOW_OTLP_HTTP,
             "otlp_grpc": settings.EVENTFLOW_OTLP_GRPC,
+            "zipkin_http": settings.EVENTFLOW_ZIPKIN,
+            "needs_token": bool(settings.EVENTFLOW_INGEST_TOKENS),
             "poll_seconds": settings.EVENTFLOW_POLL_SECONDS,
         },
     )
