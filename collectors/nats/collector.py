@@ -46,6 +46,8 @@ class NatsCollector:
         self._finder = Finder()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
+        self._positions: dict[tuple[str, str], tuple[object, datetime | None]] = {}
+        """Where each consumer stood, and when its oldest waiting message was stored."""
         self._listening: set[str] = set()
         self._crowded: set[str] = set()
 
@@ -58,6 +60,7 @@ class NatsCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, CONSUMERS, READ), "unknown")
         self._listening.clear()
+        self.forget_positions()
         try:
             await self._client.connect()
             await self._probe_reading()
@@ -119,7 +122,7 @@ class NatsCollector:
                 subjects = await self._client.subjects(name)
             except (NotAllowedError, GoneError):
                 subjects = None
-        return Stream(name, config, state, subjects)
+        return Stream(name, config, state, subjects, str(info.get("created", "")))
 
     async def _consumers(self, streams: list[Stream]) -> dict[str, list[dict[str, Any]]]:
         async def of(stream: Stream) -> list[dict[str, Any]]:
@@ -195,6 +198,8 @@ class NatsCollector:
         self, streams: list[Stream], consumers: Mapping[str, list[dict[str, Any]]], now: datetime
     ) -> list[LagSample]:
         pairs = [(stream, consumer) for stream in streams for consumer in consumers.get(stream.name, ())]
+        there = {(stream.name, str(consumer.get("name", ""))) for stream, consumer in pairs}
+        self._positions = {key: known for key, known in self._positions.items() if key in there}
         oldest = await asyncio.gather(*(self._oldest(stream, consumer) for stream, consumer in pairs))
         return [
             parse.lag(
@@ -216,12 +221,25 @@ class NatsCollector:
         patterns = parse.filters(consumer) or (">",)
         if start is None or self._rights[READ] == "denied" or len(patterns) > MAX_FILTERS:
             return None
+        # A stored message never changes: as long as none was dropped or deleted, the answer is the one of last time.
+        stands = (start, patterns, stream.created, stream.state.get("first_seq"), stream.state.get("num_deleted"))
+        known = self._positions.get((stream.name, group))
+        if known is not None and known[0] == stands:
+            return known[1]
         try:
             found = [await self._client.message(stream.name, start, p, direct=stream.direct) for p in patterns]
         except NotAllowedError:
             self._rights[READ] = "denied"
             return None
-        return min((message.stored_at for message in found if message and message.stored_at), default=None)
+        oldest = min((message.stored_at for message in found if message and message.stored_at), default=None)
+        self._positions.pop((stream.name, group), None)
+        if None not in found:  # what comes later on a pattern without a message would be missed
+            self._positions[stream.name, group] = (stands, oldest)
+        return oldest
+
+    def forget_positions(self) -> None:
+        """Ask for each consumer's oldest message again, as if all had moved."""
+        self._positions.clear()
 
     def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
         return SourceStatus(

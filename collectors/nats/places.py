@@ -24,6 +24,7 @@ class Stream:
     state: Mapping[str, Any]
     subjects: Mapping[str, int] | None
     """Messages held per subject; None when there are too many to ask for or we may not."""
+    created: str = ""
 
     @property
     def last_seq(self) -> int:

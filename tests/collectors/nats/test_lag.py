@@ -1,12 +1,13 @@
 """Lag as JetStream tells it, measured on a real server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from collectors.nats import collector
+from eventflow.domain.observations import LagSample, Observation
 from tests.collectors.nats.shop import ADVISORIES, connection, consumer
 from tests.collectors.recorder import one_cycle, run_until
 from tests.services import NatsServer
@@ -45,6 +46,37 @@ async def test_the_oldest_waiting_message_is_told_with_its_own_time(nats_server:
     assert lag.ready == 1
     assert lag.oldest_at is not None
     assert abs((lag.oldest_at - between).total_seconds()) < 0.25
+
+
+async def test_a_waiting_message_that_is_deleted_no_longer_gives_the_age(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed")
+        for body in (b"head", b"deleted", b"stays"):
+            await js.publish("orders.placed", body)
+            await asyncio.sleep(0.3)
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        await (await reading.fetch(1))[0].ack_sync()
+        told: list[datetime | None] = []
+        changed = asyncio.Event()
+
+        async def emit(batch: Sequence[Observation]) -> None:
+            for sample in batch:
+                if isinstance(sample, LagSample):
+                    told.append(sample.oldest_at)
+                    if len(told) == 3:
+                        await js.delete_msg("ORDERS", 2)
+            if len(set(told)) > 1:
+                changed.set()
+
+        running = asyncio.create_task(collector("shop", nats_server, 0.1).run(emit))
+        try:
+            await asyncio.wait_for(changed.wait(), 10)
+        finally:
+            running.cancel()
+    first, last = told[0], told[-1]
+    assert first is not None and last is not None and told[1] == told[2] == first
+    assert (last - first).total_seconds() == pytest.approx(0.3, abs=0.2)
 
 
 async def test_a_consumer_that_gave_a_message_up_has_no_lag_although_its_ack_floor_is_stuck(nats_server: str) -> None:
