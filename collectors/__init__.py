@@ -14,6 +14,10 @@ SCHEMES = {
     "kafka+ssl": "collectors.kafka",
     "nats": "collectors.nats",
     "tls+nats": "collectors.nats",
+    "rabbitmq": "collectors.rabbitmq",
+    "rabbitmqs": "collectors.rabbitmq",
+    "redis-streams": "collectors.redis_streams",
+    "rediss-streams": "collectors.redis_streams",
 }
 
 

@@ -20,6 +20,7 @@ from demo import kafka
 
 NATS_SECONDS = 15.0
 KAFKA_SECONDS = 120.0
+REDIS_SECONDS = 15.0
 
 
 class DemoError(Exception):
@@ -91,7 +92,44 @@ class Kafka:
         return None
 
 
-SERVERS: dict[str, type[Server]] = {"nats": Nats, "kafka": Kafka}
+class Redis:
+    """A redis-server from PATH that keeps everything in memory."""
+
+    name = "Redis"
+
+    def command(self, folder: Path) -> list[str]:
+        found = shutil.which("redis-server")
+        if found is None:
+            raise DemoError(
+                "The demo on Redis Streams needs redis-server, which is not installed: "
+                "install the package redis-server (Debian, Ubuntu) or redis (Homebrew, Fedora)"
+            )
+        host, port = _address("EVENTFLOW_DEMO_REDIS", str(_free_port()))
+        self._where = (host, int(port))
+        return [
+            found,
+            "--bind",
+            host,
+            "--port",
+            port,
+            "--dir",
+            str(folder.resolve()),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+
+    def url(self, folder: Path, process: "subprocess.Popen[bytes]") -> str | None:
+        deadline = time.monotonic() + REDIS_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(self._where, 1):
+                return f"redis-streams://{self._where[0]}:{self._where[1]}"
+            time.sleep(0.02)
+        return None
+
+
+SERVERS: dict[str, type[Server]] = {"nats": Nats, "kafka": Kafka, "redis": Redis}
 
 
 def _address(setting: str, default: str) -> tuple[str, str]:

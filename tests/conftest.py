@@ -1,9 +1,11 @@
 """Fixtures for everybody: real servers. Each test gets its own, so that no test sees another one's streams.
 
-Kafka takes seconds to start, so there is one for the whole run: its tests name topics and groups of their own.
+Kafka and RabbitMQ take seconds to start, so there is one of each for the whole run: tests name topics and groups of
+their own, and get a vhost of their own.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from demo import kafka
 from tests import required
+from tests.redis_rabbitmq import RABBITMQ, RabbitMqServer, RedisServer
 from tests.services import KafkaServer, NatsServer
 
 
@@ -68,3 +71,36 @@ def kafka_process(tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+def redis_process(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts Redis servers with options of the test's own; stops them all afterwards."""
+    if shutil.which("redis-server") is None:
+        required.missing("redis", "redis-server is not installed")
+    started: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        server = RedisServer(tmp_path / f"redis-{len(started)}", *options)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(redis_process: Callable[..., RedisServer]) -> RedisServer:
+    """A fresh Redis server."""
+    return redis_process()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMqServer]:
+    """One RabbitMQ for the whole run, because it takes long to start; each test has a vhost of its own."""
+    if not RABBITMQ.exists():
+        required.missing("rabbitmq", "the package rabbitmq-server is not installed")
+    server = RabbitMqServer(tmp_path_factory.mktemp("rabbitmq"))
+    yield server.start()
+    server.kill()

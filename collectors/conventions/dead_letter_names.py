@@ -198,4 +198,15 @@ FRAMEWORKS: tuple[Convention, ...] = (
             "subscriber_poisoned": "service",
         },
     ),
+    # The table itself is read by x_death.py. These stand beside it, and alone where a table can't travel.
+    Convention(
+        "RabbitMQ",
+        ("x-death", "x-first-death-", "x-last-death-"),
+        {
+            "x-first-death-queue": "destination",
+            "x-last-death-reason": "error_message",
+            "x-first-death-reason": "error_message",
+            "x-delivery-count": "attempts",
+        },
+    ),
 )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collectors.base import REPLAY_HEADER
+from collectors.conventions import x_death
 from collectors.conventions.correlation import find_in_headers
 from collectors.conventions.dead_letter_names import (
     CLOUD_EVENT_PREFIXES,
@@ -144,6 +145,9 @@ def read(
 
     framework = _framework(headers)
     if framework:
+        for name, text in headers:
+            for role, told in x_death.read(text).items() if name == "x-death" else ():
+                put(role, _value(role, told) if isinstance(told, str) else told, name)
         # Frameworks append to repeated names: the first tells where it began, the last what went wrong in the end.
         for pairs, origin in ((headers, True), (list(reversed(headers)), False)):
             for name, text in pairs:

@@ -47,11 +47,12 @@ T = TypeVar("T")
 
 
 class NotAllowedError(CollectorError):
-    """We may not do this. `right` names what would have to be granted."""
+    """We may not do this. `right` names what would have to be granted, `topics` on what if it was told."""
 
-    def __init__(self, right: str) -> None:
+    def __init__(self, right: str, topics: Iterable[str] = ()) -> None:
         super().__init__(f"not allowed: grant {right} to see more")
         self.right = right
+        self.topics = frozenset(topics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class Client:
         return found
 
     async def offsets(self, asked: Mapping[Partition, int], isolation: int = UNCOMMITTED) -> Answer:
-        """ListOffsets: one request per leading broker. A partition without a leader is left out of the answer."""
+        """ListOffsets: one request per leading broker. What has no leader, or one that is away, is left out."""
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
         leader = self._cluster.leader_for_partition
         for partition, at in asked.items():
@@ -224,11 +225,17 @@ class Client:
             if node is not None and node != -1:
                 by_node.setdefault(node, {}).setdefault(partition.topic, []).append((partition.number, at))
         answers = await asyncio.gather(
-            *(self._offsets_of(node, list(topics.items()), isolation) for node, topics in by_node.items())
+            *(self._offsets_of(node, list(topics.items()), isolation) for node, topics in by_node.items()),
+            return_exceptions=True,
         )
         found: dict[Partition, tuple[int, int | None]] = {}
         refused: set[Partition] = set()
+        lost = [answer for answer in answers if isinstance(answer, BaseException)]
+        if lost and (len(lost) == len(answers) or not isinstance(lost[0], CollectorError)):
+            raise lost[0]
         for topics in answers:
+            if isinstance(topics, BaseException):
+                continue  # one broker of several is away: what it leads is not known now
             for topic, partitions in topics:
                 self._bytes += 6 + len(topic) + 22 * len(partitions)
                 for number, error, at, offset in partitions:
@@ -282,8 +289,9 @@ class Client:
         """Every group we may see: name, kind (classic, consumer, other) and state. One request per broker."""
         self.calls += max(1, self.brokers)
         found = await self._future(self._admin.list_consumer_groups(), "Describe on the cluster")
-        if not found.valid and found.errors:
-            raise CollectorError(f"Kafka at {self.address.shown} does not tell its groups")
+        if found.errors:  # a part of the groups would look as if the others were gone
+            why = found.errors[0].str()[:200]
+            raise CollectorError(f"Kafka at {self.address.shown} does not tell all its groups: {why}")
         return [
             Group(
                 group.group_id,
@@ -317,27 +325,33 @@ class Client:
                     group.readers[topic] = group.readers.get(topic, 0) + 1
         return allowed
 
-    async def commits(self, groups: Iterable[Group]) -> set[str]:
-        """Fill in what each group has committed, one request each; the names of those that may not be seen."""
+    async def commits(self, groups: Iterable[Group]) -> tuple[set[str], set[str]]:
+        """Fill in what each group has committed, one request each; names of the refused and of the unanswered."""
         wanted = list(groups)
         self.calls += len(wanted)
         futures = [
             self._admin.list_consumer_group_offsets([rd.ConsumerGroupTopicPartitions(group.name)])[group.name]
             for group in wanted
         ]
-        refused = set()
+        refused: set[str] = set()
+        silent: set[str] = set()
         for group, future in zip(wanted, futures, strict=True):
             try:
                 found = await self._future(future, f"Describe on group {group.name}")
             except NotAllowedError:
                 refused.add(group.name)
                 continue
+            except CollectorError:  # its coordinator is away or moves
+                if len(silent) + 1 == len(wanted):
+                    raise
+                silent.add(group.name)
+                continue
             group.commits = {
                 Partition(at.topic, at.partition): at.offset
                 for at in found.topic_partitions
                 if at.offset >= 0 and at.error is None
             }
-        return refused
+        return refused, silent
 
     # Records
 
@@ -386,7 +400,8 @@ class Client:
         try:
             return await self._ends(call)
         except TopicAuthorizationFailedError as error:
-            raise NotAllowedError(f"Read on topic {', '.join(sorted(map(str, error.args[0])))[:200]}") from None
+            topics = sorted(map(str, error.args[0]))
+            raise NotAllowedError(f"Read on topic {', '.join(topics)[:200]}", topics) from None
         except (KafkaConnectionError, KafkaError, OSError) as error:
             raise CollectorError(f"reading from Kafka at {self.address.shown} failed: {type(error).__name__}") from None
 

@@ -56,6 +56,7 @@ class KafkaCollector:
         self._times: dict[Partition, Times] = {}
         self._asked_at: dict[str, float] = {}
         self._unseen: set[str] = set()
+        self._silent: set[str] = set()
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -102,8 +103,8 @@ class KafkaCollector:
     # What the cluster tells
 
     async def _look_at_topics(self) -> None:
-        few = sum(self._topics.values()) <= FEW_PARTITIONS
-        if not self._due("topics", SOON_SECONDS if few else SLOW_SECONDS):
+        count = sum(self._topics.values())
+        if not self._due("topics", (SOON_SECONDS if count <= FEW_PARTITIONS else SLOW_SECONDS) if count else 0):
             return
         before, self._topics = self._topics, await self._client.topics()
         self._rights[TOPICS] = "allowed" if self._topics else "unknown"
@@ -138,10 +139,10 @@ class KafkaCollector:
             self._rights[MEMBERS] = "allowed" if allowed else "denied"
             for group in asked:
                 group.described_at = now
-        refused = await self._client.commits(groups)
+        refused, self._silent = await self._client.commits(groups)
         if groups:
             self._rights[COMMITS] = "denied" if refused else "allowed"
-        return [group for group in groups if group.name not in refused]
+        return [group for group in groups if group.name not in refused | self._silent]
 
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
         every = [Partition(topic, number) for topic, count in self._topics.items() for number in range(count)]
@@ -238,6 +239,7 @@ class KafkaCollector:
             calls=self._client.calls - calls,
             received_bytes=self._client.received_bytes - received,
             cycle_seconds=time.perf_counter() - started,
+            cursors=self.cursors,
         )
 
     def _remarks(self) -> list[str]:
@@ -250,6 +252,8 @@ class KafkaCollector:
             said.append("Some groups may not be looked at: grant Describe on group *.")
         if self._rights[READ] == "denied":
             said.append("Messages may not be read, so dead letters are not shown: grant Read on their topics.")
+        if self._silent:
+            said.append(f"{len(self._silent)} groups could not be looked at now: their coordinator gave no answer.")
         if self._unseen:
             names = ", ".join(sorted(self._unseen)[:5])
             said.append(f"Share groups are known by name only, their lag is told by no client library yet: {names}.")

@@ -18,6 +18,9 @@ NO_COMMIT = "nothing is committed here yet: where the group begins depends on it
 PAST_END = "the commit lies past the end: the topic was made anew or cut short"
 NOT_ASSIGNED = "its members are connected but none is assigned this topic: the group reads it no more"
 NO_END = "the broker told no end offset"
+MANY = 100
+"""A quiet topic keeps few messages; that the newest few of them wait for a moment risks nothing."""
+
 NOT_ALLOWED = "not allowed to describe this topic"
 
 
@@ -139,6 +142,7 @@ def lag(
     elif ready != 0 and left(group, partition.topic):
         ready, reason = None, NOT_ASSIGNED
     age = oldest if ready else None
+    lost = max(0, start - committed) if start is not None and committed is not None else None
     return LagSample(
         source=source,
         system=SYSTEM,
@@ -155,6 +159,6 @@ def lag(
         settled_total=committed,
         members=members_on(group, partition.topic),
         subscriptions=(partition.topic,),
-        retained=end - start if end is not None and start else None,
-        lost=max(0, start - committed) if start is not None and committed is not None else None,
+        retained=end - start if end is not None and start and (lost or end - start >= MANY) else None,
+        lost=lost,
     )

@@ -68,10 +68,11 @@ class Finder:
             return
         try:
             records, _ = await client.read(ranges, at_most=len(ranges))
-        except NotAllowedError:
-            if len(ranges) == 1:
+        except NotAllowedError as refusal:
+            if {partition.topic for partition in ranges} <= refusal.topics:
                 raise
-            records = []
+            self._peeked.update(dict.fromkeys(refusal.topics, False))  # the others are looked at in the next cycle
+            return
         for partition in ranges:
             self._peeked[partition.topic] = False
         for record in records:

@@ -100,7 +100,8 @@ def prepare(folder: Path, settings: Mapping[str, str], scram: Sequence[str] = ()
     config = folder / "server.properties"
     config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     if not (folder / "data" / "meta.properties").exists():
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's tool takes a leading dash for an option.
+        identity = "E" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         users = [word for user in scram for word in ("--add-scram", user)]
         command = ["format", "--standalone", "-t", identity, "-c", str(config), *users]
         done = subprocess.run(

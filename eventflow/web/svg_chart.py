@@ -21,23 +21,32 @@ def nice(value: float) -> float:
     return float(next(step for step in (1, 2, 2.5, 5, 10) if share <= step + 1e-9) * power)
 
 
+def per_second(value: float | None) -> str:
+    """Short enough for an axis: 12/s, 0.5/s."""
+    return formats.EMPTY if value is None else f"{value:.3g}/s"
+
+
 def line(
     values: Sequence[float | None],
     start: datetime,
     end: datetime,
     label: str,
     *,
+    times: Sequence[datetime] | None = None,
     write: Callable[[float | None], str] = formats.short,
     cls: str = "",
     width: int = 340,
     height: int = 112,
 ) -> SafeString:
-    """Values at even steps from `start` to `end`; a gap stays a gap."""
+    """Values at `times`, or at even steps from `start` to `end`; a gap stays a gap."""
     known = [value for value in values if value is not None]
     top = nice(max(known, default=0.0))
     inner_w, inner_h = width - LEFT - RIGHT, height - TOP - BOTTOM
 
     def x(index: int) -> float:
+        if times is not None:
+            share = (times[index] - start).total_seconds() / (end - start).total_seconds()
+            return LEFT + inner_w * min(1.0, max(0.0, share))
         return LEFT + inner_w * index / max(1, len(values) - 1)
 
     def y(value: float) -> float:
@@ -63,7 +72,7 @@ def line(
             drawn = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in run)
             lines.append(drawn)
             areas.append(f"{drawn}L{run[-1][0]:.1f} {y(0):.1f}L{run[0][0]:.1f} {y(0):.1f}Z")
-    times = format_html_join(
+    clock = format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="{}">{}</text>',
         (
@@ -82,5 +91,5 @@ def line(
         f"{label}: now {write(known[-1])}, at most {write(max(known))}" if known else f"{label}: nothing known",
         grid,
         body,
-        times,
+        clock,
     )

@@ -102,7 +102,7 @@ def _rates(wanted: Iterable[Edge], now: datetime, title: str) -> Chart:
     points = [found for key, found in series.items() if key in keys]
     # The last step has only begun.
     values = [sum(point.count for point in step) / STEP_SECONDS for step in zip(*points, strict=False)][:-1]
-    return Chart(title, "last 1 hour", svg_chart.line(values, now - HISTORY, now, title, write=formats.rate))
+    return Chart(title, "last 1 hour", svg_chart.line(values, now - HISTORY, now, title, write=svg_chart.per_second))
 
 
 def _service(topology: Topology, service: Service, now: datetime) -> Panel:
@@ -190,7 +190,12 @@ def _group(topology: Topology, service: Service, row: GroupRow, now: datetime) -
                 "Lag, messages",
                 "last 1 hour",
                 svg_chart.line(
-                    values, now - HISTORY, now, f"Lag of {row.name}", cls="c-crit" if row.health.level == "crit" else ""
+                    values,
+                    now - HISTORY,
+                    now,
+                    f"Lag of {row.name}",
+                    times=[point.at for point in detail.series],
+                    cls="c-crit" if row.health.level == "crit" else "",
                 ),
             )
         )

@@ -9,18 +9,29 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from uuid import uuid4
 
 import httpx
 import pytest
 
 import collectors
 from collectors.base import Collector, CollectorError, Emit
+from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver
-from eventflow.domain.observations import DeadLetter, Observation, SpanBatch
+from collectors.rabbitmq import collector as rabbitmq_collector
+from collectors.redis_streams import collector as redis_collector
+from eventflow.domain.observations import DeadLetter, DestinationSample, Observation, SpanBatch
 from eventflow.worker.collect import supervise
+from tests.collectors.kafka.shop import LETTER_HEADERS as KAFKA_LETTER_HEADERS
+from tests.collectors.kafka.shop import Shop as KafkaShop
+from tests.collectors.kafka.shop import unique
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
-from tests.services import NatsServer
+from tests.collectors.rabbitmq import shop as rabbitmq_shop
+from tests.collectors.rabbitmq.shop import Vhost
+from tests.collectors.redis_streams import shop as redis_shop
+from tests.redis_rabbitmq import RabbitMqServer, RedisServer
+from tests.services import KafkaServer, NatsServer
 
 HOW_MANY = 12
 
@@ -34,6 +45,14 @@ class Bench(Protocol):
 
     async def happen(self, running: Collector) -> set[str]:
         """Make HOW_MANY things happen while `running` runs; the keys of those that the sender was not refused."""
+        ...
+
+
+class BrokerBench(Bench, Protocol):
+    """A bench at a broker, which looking must not change."""
+
+    async def state(self) -> object:
+        """Everything that looking must leave as it is."""
         ...
 
 
@@ -79,6 +98,97 @@ class NatsBench:
         return json.loads(json.dumps(found), object_hook=lambda d: {k: v for k, v in d.items() if k != "ts"})
 
 
+class KafkaBench:
+    """Dead letters on a real cluster that has other topics too, beside a group that is half-way."""
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.shop = KafkaShop(server)
+        self.orders, self.letters, self.group = self.shop.topic("orders"), self.shop.topic("orders.dlq"), unique("pay")
+        self.shop.publish(self.orders, 5)
+        self.shop.commit(self.group, self.orders, 3)
+
+    def collector(self) -> Collector:
+        return kafka_collector("shop", self.shop.server.url, 0.05)
+
+    async def happen(self, running: Collector) -> set[str]:
+        await asyncio.to_thread(self.shop.publish, self.letters, HOW_MANY, headers=KAFKA_LETTER_HEADERS)
+        return {f"{self.letters} 0:{offset}" for offset in range(HOW_MANY)}
+
+    async def state(self) -> object:
+        """Groups with members and commits, topics with their ends."""
+        return await asyncio.to_thread(self.shop.everything)
+
+
+class RedisBench:
+    """Dead letters in a stream, beside a group that is half-way and a stream that was trimmed under it."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def collector(self) -> Collector:
+        return redis_collector("shop", self._server.url, 0.05)
+
+    async def prepare(self) -> "RedisBench":
+        async with redis_shop.connection(self._server) as client:
+            await client.xgroup_create("orders.placed", "payment", id="0", mkstream=True)
+            await redis_shop.publish(client, "orders.placed", 9)
+            done, *_ = await redis_shop.read(client, "orders.placed", "payment", 3)
+            await client.xack("orders.placed", "payment", done)
+            await client.xtrim("orders.placed", maxlen=7, approximate=False)
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        keys = set()
+        async with redis_shop.connection(self._server) as client:
+            for number in range(HOW_MANY):
+                stored = await client.xadd("dlq.payment", {**redis_shop.LETTER_FIELDS, "payload": b"%d" % number})
+                keys.add(f"dlq.payment {stored.decode()}")
+                await asyncio.sleep(0.01)
+        return keys
+
+    async def state(self) -> object:
+        """Everything of the streams that looking must leave as it is, and that no key came or went."""
+        async with redis_shop.connection(self._server) as client:
+            keys = sorted(await client.keys())
+            return [(key, await client.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0)) for key in keys]
+
+
+class RabbitMqBench:
+    """Letters in dead-letter queues of their own, beside a queue with a route; here letters are counted, not read."""
+
+    def __init__(self, vhost: Vhost) -> None:
+        self._vhost = vhost
+
+    def collector(self) -> Collector:
+        return rabbitmq_collector("shop", self._vhost.url, 0.1)
+
+    async def prepare(self) -> "RabbitMqBench":
+        self._vhost.exchange("dlx", "direct")
+        self._vhost.queue("payment", dead_letter_exchange="dlx")
+        async with self._vhost.channel() as channel:
+            await rabbitmq_shop.publish(channel, "payment", 3)
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        names = [f"dlq.{uuid4().hex[:8]}" for _ in range(HOW_MANY)]
+        async with self._vhost.channel() as channel:
+            for name in names:
+                self._vhost.queue(name)
+                await rabbitmq_shop.publish(channel, name, 1)
+        return {f"{name} holds 1" for name in names}
+
+    async def state(self) -> object:
+        """What looking must leave as it is: counters and who is connected, once the server has counted."""
+        columns = "name,messages_ready,messages_unacknowledged,consumers,message_stats.get,message_stats.redeliver"
+        async with asyncio.timeout(30):
+            while True:
+                totals = self._vhost.get("overview?columns=object_totals")["object_totals"]
+                rows = self._vhost.get(f"queues/{self._vhost.name}?columns={columns}")
+                if not totals["connections"] and all(row.get("messages_ready") for row in rows):
+                    return totals, sorted(rows, key=str)
+                await asyncio.sleep(0.2)
+
+
 class OtlpBench:
     """Spans pushed over HTTP, one per request, as an SDK without retries would."""
 
@@ -112,6 +222,10 @@ def keys_of(batch: Sequence[Observation]) -> set[str]:
     for item in batch:
         if isinstance(item, DeadLetter):
             keys.add(f"{item.location} {item.position}")
+        elif (
+            isinstance(item, DestinationSample) and item.system == "rabbitmq" and item.dead_letters_of and item.messages
+        ):
+            keys.add(f"{item.destination} holds {item.messages}")
         elif isinstance(item, SpanBatch):
             keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans}
     return keys
@@ -163,15 +277,37 @@ async def nats_bench(nats_process: Callable[..., NatsServer]) -> NatsBench:
     return await NatsBench(nats_process()).prepare()
 
 
-@pytest.fixture(params=["nats", "otlp"])
+@pytest.fixture
+def kafka_bench(kafka_server: KafkaServer) -> KafkaBench:
+    return KafkaBench(kafka_server)
+
+
+@pytest.fixture
+async def redis_bench(redis_process: Callable[..., RedisServer]) -> RedisBench:
+    return await RedisBench(redis_process()).prepare()
+
+
+@pytest.fixture
+async def rabbitmq_bench(rabbitmq_process: RabbitMqServer) -> AsyncIterator[RabbitMqBench]:
+    with Vhost(rabbitmq_process, f"test-{uuid4().hex[:10]}") as vhost:
+        yield await RabbitMqBench(vhost).prepare()
+
+
+@pytest.fixture(params=["kafka", "nats", "otlp", "redis", "rabbitmq"])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue("nats_bench")
+    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue(f"{request.param}_bench")
+    return found
+
+
+@pytest.fixture(params=["kafka", "nats", "redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> BrokerBench:
+    found: BrokerBench = request.getfixturevalue(f"{request.param}_bench")
     return found
 
 
 def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
     made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
-    assert made == {"nats"}  # a new system needs a bench above
+    assert made == {"kafka", "nats", "redis", "rabbitmq"}  # a new system needs a bench above
     assert all(
         isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
     )
@@ -211,18 +347,18 @@ async def test_what_could_not_be_stored_at_all_was_refused_or_is_still_there_for
         await store.has(happened)
 
 
-async def test_looking_at_a_broker_changes_nothing_there(nats_bench: NatsBench) -> None:
-    letters = await nats_bench.happen(nats_bench.collector())
-    before = await nats_bench.state()
+async def test_looking_at_a_broker_changes_nothing_there(broker: BrokerBench) -> None:
+    letters = await broker.happen(broker.collector())
+    before = await broker.state()
     store = Store()
-    async with running(nats_bench.collector(), store):
+    async with running(broker.collector(), store):
         await store.has(letters)
         async with asyncio.timeout(15):
             while store.calls < 9:
                 await asyncio.sleep(0.02)
-        during = await nats_bench.state()
+        during = await broker.state()
     assert during == before
-    assert await nats_bench.state() == before
+    assert await broker.state() == before
 
 
 async def test_offered_twice_it_has_the_same_keys(bench: Bench) -> None:
@@ -230,7 +366,7 @@ async def test_offered_twice_it_has_the_same_keys(bench: Bench) -> None:
     for store in (first, second):
         collector = bench.collector()
         async with running(collector, store):
-            await store.has(await bench.happen(collector))
+            await store.has(await bench.happen(collector) | first.kept)
     assert first.kept <= second.kept
 
 

@@ -87,3 +87,11 @@ def test_a_chart_is_a_figure_that_plotly_accepts(viewer: Client, name: str) -> N
     # The theme's tokens become colours in the browser; to Plotly any colour will do here.
     text = re.sub(r"var\(--[\w-]+\)( \d+%)?", "black", json.dumps(figure))
     go.Figure(json.loads(text))
+
+
+def test_members_have_a_column_only_where_a_broker_tells_them(viewer: Client) -> None:
+    group = make.consumer_group("email", members=None)
+    assert "Members" not in viewer.get("/lag/").content.decode()
+    group.members = 3
+    group.save()
+    assert "Members" in viewer.get("/lag/").content.decode()

@@ -86,7 +86,7 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
         if (key not in is_new and point.at <= row.seen_at) or not memory.window.add(point):
             continue
         before = _shown(row)
-        _update(row, parts, point, memory.window, retained.get((row.source, row.destination)))
+        _update(row, parts, point, memory.window, _kept(parts, retained.get((row.source, row.destination))))
         changed.append(row)
         if _worth_storing(memory.stored, point):
             memory.stored = point
@@ -172,6 +172,21 @@ def _shown(row: ConsumerGroup) -> tuple[object, ...]:
         row.status_reason,
         row.members,
     )
+
+
+def _kept(parts: Sequence[LagSample], by_destination: int | None) -> int | None:
+    """What is kept, so that waiting over kept is the share of the worst partition: the others do not even it out.
+
+    Where the samples do not tell it, what the destination holds.
+    """
+    if all(part.lost is None for part in parts):
+        return by_destination
+    told = [(part.ready / part.retained, part.retained) for part in parts if part.retained and part.ready is not None]
+    ready = _total(part.ready for part in parts)
+    if not told or not ready:
+        return None
+    worst, _ = max(told)
+    return round(ready / worst) if worst else None
 
 
 def _retained(looks: dict[Key, list[LagSample]]) -> dict[tuple[str, str], int]:

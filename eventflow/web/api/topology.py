@@ -1,15 +1,12 @@
 """The topology over the API: nodes, and edges with rate, errors, wait and lag; each marked seen, configured or both."""
 
-from datetime import timedelta
 from typing import Any, Literal
 
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import P, QueryEx, Router, Schema
 
-from eventflow.domain import topology
-from eventflow.store.queries import broker
-from eventflow.store.queries import topology as queries
+from eventflow.web import graph
 
 router = Router(tags=["topology"])
 
@@ -100,15 +97,7 @@ def _service(one: Any) -> dict[str, Any]:
 
 @router.get("/topology", response=Document, summary="Who talks to whom, how fast and how far behind")
 def read(request: HttpRequest, window_seconds: QueryEx[int, P(ge=10, le=86_400)] = 60) -> dict[str, Any]:
-    now = timezone.now()
-    found = topology.build(
-        queries.edges(now - timedelta(seconds=window_seconds), now),
-        broker.groups(now),
-        broker.destinations(now),
-        broker.letters(now),
-        window_seconds=window_seconds,
-        now=now,
-    )
+    found = graph.current(timezone.now(), window_seconds)
     return {
         "window_seconds": found.window_seconds,
         "services": [_service(one) for one in found.services],

@@ -114,9 +114,9 @@ def _matches(row: LagRow, text: str, only: str, broker: str) -> bool:
     return all(part in words for part in text.lower().split())
 
 
-def _headings(request: HttpRequest, sort: str) -> list[dict[str, str]]:
+def _headings(request: HttpRequest, sort: str, members: bool) -> list[dict[str, str]]:
     headings = []
-    for key, label, cls in COLUMNS:
+    for key, label, cls in COLUMNS if members else COLUMNS[:-1]:
         query = request.GET.copy()
         down = sort == f"-{key}" or (sort != key and "num" not in cls and key != "status")
         query["sort"] = key if down else f"-{key}"
@@ -137,8 +137,11 @@ def _table(request: HttpRequest) -> dict[str, Any]:
     rows.sort(key=lambda row: (row.group, row.destination))
     rows.sort(key=SORTS[sort.removeprefix("-")], reverse=sort.startswith("-"))
     sources = lag.sources()
+    # Some brokers (NATS) tell no members: a column of dashes would tell nothing either.
+    members = any(row.members is not None for row in everything)
     return {
         "now": now,
+        "members": members,
         "span": span,
         "rows": [_view(row) for row in rows[:SHOWN]],
         "left_out": max(0, len(rows) - SHOWN),
@@ -146,7 +149,7 @@ def _table(request: HttpRequest) -> dict[str, Any]:
         "destinations": len({(row.source, row.destination) for row in everything}),
         "behind": sum(row.severity in ("crit", "warn") for row in everything),
         "systems": sorted({row.system for row in everything}),
-        "headings": _headings(request, sort),
+        "headings": _headings(request, sort, members),
         "q": text,
         "only": only,
         "broker": broker,

@@ -1,6 +1,7 @@
 """Headers of dead letters: home-made names, frameworks, standards, and hostile ones."""
 
 import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -294,3 +295,35 @@ def test_spring_rabbits_republished_letter_has_no_class_and_is_a_letter_all_the_
     )
     assert (found.fields["error_message"], found.fields["destination"]) == ("no balance", "orders.placed")
     assert found.proved
+
+
+def death(queue: str, reason: str, count: int, time: int = 1_795_622_868) -> dict[str, object]:
+    return {"queue": queue, "reason": reason, "count": count, "time": time, "exchange": "", "routing-keys": [queue]}
+
+
+def test_rabbitmqs_deaths_are_those_of_the_queue_that_failed_and_not_of_the_one_where_it_waited() -> None:
+    table = json.dumps([death("payment.wait", "expired", 3), death("payment", "rejected", 4)])
+    found = read([("x-death", table), ("x-first-death-queue", "payment.wait")])
+    assert (found.fields["destination"], found.fields["group"]) == ("payment", "payment")
+    assert (found.fields["error_message"], found.fields["attempts"]) == ("rejected", 4)
+    assert (found.fields["convention"], found.proved) == ("RabbitMQ", True)
+    assert found.evidence["attempts"] == "header x-death"
+    assert "failed_at" not in found.fields  # the table keeps the first failure's time
+
+
+def test_one_death_tells_its_time_in_seconds_and_the_newest_counts_where_nothing_failed() -> None:
+    one = read([("x-death", json.dumps([death("payment", "delivery_limit", 1)]))])
+    assert one.fields["failed_at"] == datetime.fromtimestamp(1_795_622_868, UTC)
+    assert one.fields["error_message"] == "delivery limit"
+    waited = read([("x-death", json.dumps([death("b", "maxlen", 1), death("a", "expired", 1)]))])
+    assert (waited.fields["destination"], waited.fields["error_message"]) == ("b", "maxlen")
+
+
+@pytest.mark.parametrize("text", ["", "no json", "{}", "[]", "[1]", '[{"queue": 5, "count": true, "reason": null}]'])
+def test_an_x_death_that_is_no_table_tells_nothing(text: str) -> None:
+    assert read([("x-death", text)]).fields.keys() <= {"convention"}
+
+
+def test_without_the_table_the_flat_headers_of_rabbitmq_tell_the_rest() -> None:
+    found = read([("x-first-death-queue", "payment"), ("x-first-death-reason", "rejected")])
+    assert (found.fields["destination"], found.fields["error_message"]) == ("payment", "rejected")

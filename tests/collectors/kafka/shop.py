@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from eventflow.domain.observations import LagSample
 from tests.collectors.recorder import Recorder
@@ -82,9 +82,15 @@ class Shop:
 
     def commit(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
         """What an operator's reset, or a client that assigns by itself, leaves behind."""
-        at = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
-        for done in self.admin.alter_consumer_group_offsets([at]).values():
-            done.result(20)
+        deadline = time.monotonic() + 30
+        while True:
+            at = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
+            done = self.admin.alter_consumer_group_offsets([at])[group].result(20)
+            errors = [str(place.error) for place in done.topic_partitions if place.error is not None]
+            if not errors:
+                return
+            assert time.monotonic() < deadline, errors
+            time.sleep(0.2)  # the group's coordinator is only being chosen
 
     def trim(self, topic: str, before: int, partition: int = 0) -> None:
         for done in self.admin.delete_records([TopicPartition(topic, partition, before)]).values():
@@ -93,6 +99,21 @@ class Shop:
     def forget(self, group: str) -> None:
         for done in self.admin.delete_consumer_groups([group]).values():
             done.result(20)
+
+    def everything(self) -> object:
+        """All that looking must leave as it is: groups with state, members and commits; topics with their ends."""
+        groups = self.admin.list_consumer_groups().result(20).valid
+        found: dict[str, object] = {}
+        for group in groups:
+            name = group.group_id
+            described = self.admin.describe_consumer_groups([name])[name].result(20)
+            committed = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)])[name].result(20)
+            commits = sorted((at.topic, at.partition, at.offset) for at in committed.topic_partitions)
+            found[name] = (group.state, sorted(member.member_id for member in described.members), commits)
+        topics = self.admin.list_topics(timeout=20).topics
+        asked = {TopicPartition(topic, n): OffsetSpec.latest() for topic in topics for n in topics[topic].partitions}
+        ends = {(at.topic, at.partition): end.result(20).offset for at, end in self.admin.list_offsets(asked).items()}
+        return found, ends
 
     def by_the_tool(self, group: str) -> dict[tuple[str, str], tuple[int | None, int | None, int | None]]:
         """(topic, partition) → committed, end and lag, as Kafka's own command prints them; None where it prints `-`."""

@@ -72,6 +72,9 @@ async def test_consume_stop_rewind_trim_and_delete_are_each_told_exactly(shop: S
     trimmed = lags(await look(shop), group)[topic, "0"]
     assert (trimmed.ready, trimmed.lost, trimmed.retained) == (30, 50, 30)
 
+    shop.commit(group, topic, 95)  # few are kept, and none was lost: no risk to speak of
+    assert lags(await look(shop), group)[topic, "0"].retained is None
+
     shop.trim(topic, 100)  # nothing is left, so nothing waits
     assert lags(await look(shop), group)[topic, "0"].ready == 0
 

@@ -1,0 +1,49 @@
+"""A source's URL taken apart: where the server is and who we are there. Pure; its errors never repeat the URL."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from collectors.base import CollectorError
+
+EXAMPLE = "redis-streams://host:6379/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server is and who we are there. `shown` holds no secret."""
+
+    host: str
+    port: int
+    shown: str
+    database: int
+    user: str | None
+    password: str | None
+    tls: bool
+    ca_file: str | None
+    streams: tuple[str, ...]
+    """Named by the operator: then no key is looked for."""
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """Take a source URL apart. Raises a permanent CollectorError (without the URL) when it is none."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 6379
+            options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+            database = int(parts.path.strip("/") or 0)
+        except ValueError:
+            raise CollectorError(f"the Redis URL can't be read; write {EXAMPLE}", permanent=True) from None
+        if not host:
+            raise CollectorError(f"the Redis URL names no host; write {EXAMPLE}", permanent=True)
+        named = options.get("streams", "")
+        return cls(
+            host=host,
+            port=port,
+            shown=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            database=database,
+            user=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=parts.scheme.lower().startswith("rediss"),
+            ca_file=options.get("ca"),
+            streams=tuple(name for name in named.split(",") if name),
+        )
