@@ -9,10 +9,14 @@ from django.views.decorators.http import require_safe
 
 from eventflow.accounts import directory
 from eventflow.accounts.access import role_required
+from eventflow.domain.instrumentation import sentences
+from eventflow.store.queries import instrumentation as queries
 from eventflow.store.queries import sources
 
 AUDIT_PAGE = 100
 RECEIVERS = ("otlp", "zipkin")
+TAKEN = frozenset(("requests", "bytes", "spans", "lag readings"))
+"""What receivers count that is nothing to be noticed."""
 
 
 @require_safe
@@ -36,6 +40,25 @@ def brokers(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def instrumentation(request: HttpRequest) -> HttpResponse:
+    """What libraries leave out of their messaging spans, and what the receivers noticed."""
+    found = queries.libraries()
+    return render(
+        request,
+        "settings/instrumentation.html",
+        {
+            "libraries": [{"library": row, "sentences": sentences(row)} for row in found.rows],
+            "shown": len(found.rows),
+            "total": found.total,
+            "receivers": [
+                (name, sorted((what, often) for what, often in counters.items() if what not in TAKEN and often))
+                for name, counters in queries.receiver_counters().items()
+            ],
+        },
+    )
+
+
+@require_safe
 @role_required("admin")
 def people(request: HttpRequest) -> HttpResponse:
     """Accounts with their roles, and API tokens by name."""
@@ -53,6 +76,7 @@ def audit(request: HttpRequest) -> HttpResponse:
 app_name = "settings"
 urlpatterns = [
     path("", brokers, name="page"),
+    path("instrumentation/", instrumentation, name="instrumentation"),
     path("people/", people, name="people"),
     path("audit/", audit, name="audit"),
 ]
