@@ -145,9 +145,9 @@ def read(
 
     framework = _framework(headers)
     if framework:
-        for name, text in headers:
-            for role, told in x_death.read(text).items() if name == "x-death" else ():
-                put(role, _value(role, told) if isinstance(told, str) else told, name)
+        for name, table in headers:
+            for found_role, told in x_death.read(table).items() if name == "x-death" else ():
+                put(found_role, _value(found_role, told) if isinstance(told, str) else told, name)
         # Frameworks append to repeated names: the first tells where it began, the last what went wrong in the end.
         for pairs, origin in ((headers, True), (list(reversed(headers)), False)):
             for name, text in pairs:

@@ -4,15 +4,18 @@ URLs: `rabbitmq://user:password@host:15672/vhost` (without a vhost it is `/`), w
 `?prometheus=15692`, or `host:port` of every node with commas, takes the numbers from there at a tenth of the cost.
 One vhost a source. Rights that suffice: the tag `monitoring` and the permissions `^$ ^$ ^$` on the vhost.
 
-There is no replayer: a replay needs the letter's payload, and letters can't be read here without changing their queue
-(basic.get counts as a delivery). Needs the extra `rabbitmq`.
+A letter can't be read without changing its queue, so by default letters are counted only. `?take=dlq.a,dlq.b` (or `*`)
+lets us take them out and keep them, which makes them shown and replayable; it needs the right to read those queues, a
+replay the right to write to the default exchange (`amq.default`), both over AMQP (`&amqp=5672`). Needs the extra
+`rabbitmq`.
 """
 
 from collections.abc import Mapping, Sequence
 
 from collectors.rabbitmq.collector import POLL_SECONDS, RabbitMqCollector
+from collectors.rabbitmq.replay import RabbitMqReplayer
 
-__all__ = ["RabbitMqCollector", "collector"]
+__all__ = ["RabbitMqCollector", "RabbitMqReplayer", "collector", "replayer"]
 
 
 def collector(
@@ -23,6 +26,11 @@ def collector(
     correlation_keys: Sequence[str] = (),
     resume: Mapping[str, int] | None = None,
 ) -> RabbitMqCollector:
-    """The collector of source `name`. No message is read here, so correlation keys and cursors mean nothing."""
-    del correlation_keys, resume
-    return RabbitMqCollector(name, url, seconds)
+    """The collector of source `name`. What was taken is acknowledged, so there are no cursors to resume from."""
+    del resume
+    return RabbitMqCollector(name, url, seconds, correlation_keys=correlation_keys)
+
+
+def replayer(name: str, url: str) -> RabbitMqReplayer:
+    """What puts messages back into the queue where they failed."""
+    return RabbitMqReplayer(name, url)

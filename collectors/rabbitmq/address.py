@@ -20,6 +20,11 @@ class Address:
     metrics: tuple[str, ...]
     """Prometheus endpoints, one per node; empty when the numbers come from the management API."""
     ca_file: str | None
+    amqp: str
+    """Host and port for taking letters and for replays."""
+    tls: bool
+    take: tuple[str, ...]
+    """Dead-letter queues whose letters are to be taken out and kept by us; `*` is every one."""
 
     @classmethod
     def of(cls, url: str) -> "Address":
@@ -33,16 +38,22 @@ class Address:
         if not host:
             raise CollectorError(f"the RabbitMQ URL names no host; write {EXAMPLE}", permanent=True)
         name = f"[{host}]" if ":" in host else host
-        scheme = "https" if parts.scheme.lower() == "rabbitmqs" else "http"
+        tls = parts.scheme.lower() == "rabbitmqs"
+        amqp = options.get("amqp", "")
+        if amqp and not amqp.isdigit():
+            raise CollectorError("the URL's ?amqp= is a port", permanent=True)
         nodes = [node if ":" in node else f"{name}:{node}" for node in options.get("prometheus", "").split(",") if node]
         if not all(node.rpartition(":")[2].isdigit() for node in nodes):
             raise CollectorError("the URL's ?prometheus= is a port, or host:port for each node", permanent=True)
         return cls(
-            base=f"{scheme}://{name}:{port}/api",
+            base=f"{'https' if tls else 'http'}://{name}:{port}/api",
             shown=f"{name}:{port}",
             vhost=unquote(parts.path.removeprefix("/")) or "/",
             user=unquote(parts.username or "guest"),
             password=unquote(parts.password or "guest"),
             metrics=tuple(f"http://{node}/metrics/detailed" for node in nodes),
             ca_file=options.get("ca"),
+            amqp=f"{name}:{amqp or (5671 if tls else 5672)}",
+            tls=tls,
+            take=tuple(queue for queue in options.get("take", "").split(",") if queue),
         )

@@ -1,21 +1,24 @@
 """Looks at one vhost of RabbitMQ: queues, what waits and what is out, who reads, where dead letters go or get lost.
 
 Promises GET and nothing else: no message is fetched, not even to look at it, because basic.get counts deliveries and a
-quorum queue's delivery limit would drop what was looked at too often. So letters are counted, never read.
+quorum queue's delivery limit would drop what was looked at too often. So letters are counted, not read, but for the
+queues whose letters an operator gave to us with `?take=` (letters.py).
 
 A queue is its own consumer group: the group of a sample bears the queue's name, whoever reads it.
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
-from collectors.rabbitmq import parse
+from collectors.rabbitmq import letters, parse
+from collectors.rabbitmq.amqp import Amqp
 from collectors.rabbitmq.client import Client, NotAllowedError
 from collectors.rabbitmq.parse import Details, Numbers, Queue
 from collectors.rabbitmq.routes import Map, Route, settings
@@ -56,10 +59,16 @@ class RabbitMqCollector:
 
     system = parse.SYSTEM
 
-    def __init__(self, name: str, url: str, seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, name: str, url: str, seconds: float = POLL_SECONDS, *, correlation_keys: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.seconds = seconds
         self._client = Client(url)
+        self._amqp = Amqp(self._client.address, name)
+        self._keys = tuple(correlation_keys)
+        self._version = ""
+        self._left: dict[str, str] = {}
         self._rights: dict[str, str] = {}
         self._shape: Shape | None = None
         self._details: dict[str, Details] = {}
@@ -74,9 +83,11 @@ class RabbitMqCollector:
             self._rights[METRICS] = "unknown"
         self._shape, self._details, self._page, self._detailed_at = None, {}, 1, 0.0
         try:
-            await self._client.connect()
+            overview = await self._client.connect()
+            self._version = str(overview.get("rabbitmq_version", ""))
             await poll(lambda: self._cycle(emit), self.seconds)
         finally:
+            await self._amqp.close()
             await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
@@ -101,7 +112,25 @@ class RabbitMqCollector:
         samples: list[Observation] = [*self._destinations(shape, told, now), *self._lags(shape, told, now)]
         if samples:
             await emit(samples)
+        await self._take(shape, told, emit, now)
         await emit([self._status("ok", started, calls, received)])
+
+    async def _take(self, shape: Shape, told: Mapping[str, Numbers], emit: Emit, now: datetime) -> None:
+        """Letters of the queues that an operator named. Storing just worked, so it will most likely do so again."""
+        wanted, self._left = self._client.address.take, {}
+        for name in shape.queues if "*" in wanted else wanted:
+            if name not in shape.letters:
+                if "*" not in wanted:
+                    self._left[name] = "is no dead-letter queue of this vhost"
+            elif why := letters.why_not(shape.queues[name], self._version):
+                self._left[name] = why
+            elif told.get(name, _UNTOLD).ready:
+                await letters.take(
+                    self._amqp,
+                    name,
+                    emit,
+                    partial(letters.letter, queue=name, source=self.name, now=now, keys=self._keys),
+                )
 
     # What the server tells
 
@@ -257,8 +286,15 @@ class RabbitMqCollector:
         lost = [f"{route.queue} ({route.lost})" for route in shape.routes if route.lost]
         if lost:
             said.append(f"Dead letters are lost without a word: {'; '.join(sorted(lost)[:5])}.")
-        if shape.letters:
-            said.append("Letters in dead-letter queues are counted, not read: fetching one would change its queue.")
+        if self._left:
+            said.append(
+                f"Letters are not taken: {'; '.join(f'{n} {why}' for n, why in sorted(self._left.items())[:5])}."
+            )
+        if shape.letters and not self._client.address.take:
+            said.append(
+                "Letters in dead-letter queues are counted, not read: fetching one would change its queue "
+                "(?take= lets us keep them)."
+            )
         if len(shape.queues) > PAGE and not self._client.address.metrics:
             said.append("With this many queues ?prometheus=15692 in the URL costs the server a tenth.")
         return said

@@ -199,10 +199,9 @@ class RedisStreamsCollector:
         commands: list[Command] = []
         for stream, group, ready in waiting:
             first = stream.first.id if stream.first else None
-            if group.pending:
-                commands.append(("XPENDING", stream.key, group.name))
-                # Pending ids may point at entries that were trimmed away: those wait for nobody any more.
-                commands.append(("XPENDING", stream.key, group.name, text(first) if first else "+", "+", 1))
+            if group.pending and first:
+                # From the first entry on: pending ids before it were trimmed away and wait for nobody any more.
+                commands.append(("XPENDING", stream.key, group.name, text(first), "+", 1))
             if ready.count != 0 and first and group.last_delivered >= first:
                 commands.append(("XRANGE", stream.key, f"({text(group.last_delivered)}", "+", "COUNT", 1))
         answers = iter(await self._client.ask(commands))
@@ -211,13 +210,10 @@ class RedisStreamsCollector:
     def _oldest_of(self, stream: Stream, group: Group, ready: Ready, answers: Iterable[object]) -> EntryId | None:
         told, first = iter(answers), stream.first.id if stream.first else None
         found: list[EntryId | None] = []
-        if group.pending:
-            summary, held = next(told), next(told)
-            self._note(PENDING, summary)
-            oldest = parse.oldest_pending(summary)
-            if oldest and first and oldest < first:
-                oldest = parse.first_of(held)
-            found.append(oldest)
+        if group.pending and first:
+            held = next(told)
+            self._note(PENDING, held)
+            found.append(parse.first_of(held))
         if ready.count != 0 and first and group.last_delivered >= first:
             answer = next(told)
             self._note(READ, answer)

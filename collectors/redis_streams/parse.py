@@ -151,11 +151,6 @@ def moment(found: EntryId | None, now: datetime) -> datetime | None:
     return at if _EARLIEST <= at <= now + _AHEAD else None
 
 
-def oldest_pending(answer: object) -> EntryId | None:
-    """The least id of XPENDING's summary."""
-    return entry_id(answer[1]) if isinstance(answer, list) and len(answer) == 4 else None
-
-
 def active(answer: object, idle_ms: int) -> int | None:
     """How many consumers of XINFO CONSUMERS were heard of within `idle_ms`."""
     if not isinstance(answer, list):
@@ -215,5 +210,5 @@ def counts_right(version: str) -> bool:
 
 
 def first_of(answer: object) -> EntryId | None:
-    """The id of XPENDING's first row."""
+    """The id of the first row of XPENDING with a range."""
     return entry_id(answer[0][0]) if isinstance(answer, list) and answer and isinstance(answer[0], list) else None

@@ -5,12 +5,16 @@ Never looks at a clock: a window ends with its newest point.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import wraps
 from itertools import pairwise
 from operator import attrgetter
+from typing import TypeVar
+
+T = TypeVar("T")
 
 RATE_SECONDS = 30.0
 TREND_SECONDS = 60.0
@@ -56,7 +60,10 @@ class LagPoint:
     @property
     def backlog(self) -> int | None:
         """What is not settled yet: waiting and in flight; None when it is not known how many wait."""
-        return None if self.ready is None else max(0, self.ready) + max(0, self.in_flight or 0)
+        ready, in_flight = self.ready, self.in_flight
+        if ready is None:
+            return None
+        return (ready if ready > 0 else 0) + (in_flight if in_flight and in_flight > 0 else 0)
 
     @property
     def caught_up(self) -> bool:
@@ -76,6 +83,8 @@ class Window:
     progress_at: datetime | None = None
     """When it last settled or was delivered a message; None: not seen yet."""
     since: datetime | None = None
+    known: dict[object, object] = field(default_factory=dict, repr=False, compare=False)
+    """What was worked out since the last point; see `_once`."""
 
     def add(self, point: LagPoint) -> bool:
         """Take in the next point; False (and nothing changes) when it is not newer than the last."""
@@ -84,6 +93,7 @@ class Window:
                 return False
             if moved(self.points[-1], point):
                 self.progress_at = point.at
+        self.known.clear()
         self.since = self.since or point.at
         self.points.append(point)
         oldest = point.at - timedelta(seconds=RECENT_SECONDS)
@@ -117,6 +127,18 @@ class Window:
         return min((low for age, low in ages if younger <= age < older), default=None)
 
 
+def _once(work: Callable[[Window], T]) -> Callable[[Window], T]:
+    """Work it out once for each point: several rules ask the same of a window."""
+
+    @wraps(work)
+    def known(window: Window) -> T:
+        if work not in window.known:
+            window.known[work] = work(window)
+        return window.known[work]  # type: ignore[return-value]  # put there by the same work
+
+    return known
+
+
 def moved(before: LagPoint, after: LagPoint) -> bool:
     """Whether the group got or finished a message between two looks: a counter rose, or fewer wait without one."""
     counters = ((before.settled, after.settled), (before.delivered, after.delivered))
@@ -127,6 +149,10 @@ def moved(before: LagPoint, after: LagPoint) -> bool:
 
 def rate(samples: Sequence[tuple[datetime, int | None]]) -> float | None:
     """Per second from a counter. A step back is a reset: that interval is left out. None without two known values."""
+    values = [value for _, value in samples]
+    if len(values) > 1 and None not in values and values == sorted(values):  # type: ignore[type-var]  # no None in it
+        seconds = (samples[-1][0] - samples[0][0]).total_seconds()
+        return (values[-1] - values[0]) / seconds if seconds > 0 else None  # type: ignore[operator]  # as above
     gained, seconds = 0, 0.0
     for (before_at, before), (after_at, after) in pairwise(samples):
         if before is None or after is None or after < before:
@@ -136,10 +162,12 @@ def rate(samples: Sequence[tuple[datetime, int | None]]) -> float | None:
     return gained / seconds if seconds > 0 else None
 
 
+@_once
 def in_rate(window: Window) -> float | None:
     return rate([(point.at, point.published) for point in window.last_seconds(RATE_SECONDS)])
 
 
+@_once
 def out_rate(window: Window) -> float | None:
     points = window.last_seconds(RATE_SECONDS)
     settled = rate([(point.at, point.settled) for point in points])
@@ -160,16 +188,16 @@ def slope(window: Window) -> float | None:
     return sum((x - mean_x) * (backlog - mean_y) for x, (_, backlog) in zip(xs, known, strict=True)) / spread
 
 
+@_once
 def trend(window: Window) -> int:
     """1 growing, -1 draining, 0 steady: a change over the last minute that is more than noise."""
     known = [point.backlog for point in window.last_seconds(TREND_SECONDS) if point.backlog is not None]
-    steepness = slope(window)
-    if steepness is None or len(known) < 4:
+    if len(known) < 4:
         return 0
     third = max(1, len(known) // 3)
     change = sum(known[-third:]) / third - sum(known[:third]) / third
     noise = max(3.0, 0.1 * max(known))
-    if abs(change) < noise or change * steepness <= 0:
+    if abs(change) < noise or change * (slope(window) or 0.0) <= 0:
         return 0
     return 1 if change > 0 else -1
 
@@ -185,6 +213,7 @@ def drain_seconds(window: Window) -> float | None:
     return backlog / -steepness if trend(window) < 0 and steepness else None
 
 
+@_once
 def age(window: Window) -> tuple[float | None, str | None]:
     """Seconds the oldest waiting message waits and, where the broker did not say, the method that told it instead.
 

@@ -7,7 +7,6 @@ WARN replaced by two tests that do not flag healthy bursts, plus retention risk,
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 
 from eventflow.domain import lag
 from eventflow.domain.lag import LagStatus, Window
@@ -116,9 +115,7 @@ def stalled(window: Window, facts: Facts) -> Verdict | None:
 def rewound(window: Window, facts: Facts) -> Verdict | None:
     """6. Its position went back and has not returned (REWIND): it works the same messages again."""
     settled = [point.settled for point in window.points if point.settled is not None]
-    if not any(after < before for before, after in pairwise(settled)):
-        return None
-    if settled[-1] >= max(settled):
+    if not settled or settled[-1] >= max(settled):
         return None
     return Verdict(
         LagStatus.REWOUND, f"its position went back by {max(settled) - min(settled[settled.index(max(settled)) :]):,}"

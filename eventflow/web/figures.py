@@ -51,7 +51,7 @@ def split(text: str) -> tuple[tuple[str, str], ...]:
 
 def lag_rows(now: datetime) -> list[LagRow]:
     """Every group with its last hour."""
-    return lag.groups(now, HOUR.total_seconds())
+    return lag.with_sparks(lag.groups(now), HOUR.total_seconds(), now)
 
 
 def context(now: datetime, rows: list[LagRow]) -> dict[str, Any]:

@@ -139,10 +139,21 @@ def test_the_table_costs_the_same_for_twenty_groups_as_for_ten() -> None:
         ConsumerGroup.objects.all().delete()
         lag.record([make.lag_sample(f"g{number}", ready=1) for number in range(groups)], make.NOW)
         with CaptureQueriesContext(connection) as captured:
-            assert len(queries.groups(make.NOW)) == groups
+            assert len(queries.with_sparks(queries.groups(make.NOW), 3600, make.NOW)) == groups
         return len(captured)
 
     assert cost(20) == cost(10) <= 4
+
+
+def test_a_sparkline_is_the_worst_of_each_bucket_and_begins_when_the_group_was_first_seen() -> None:
+    row = feed(1)
+    LagPoint.objects.all().delete()
+    ConsumerGroup.objects.update(first_seen_at=make.NOW)
+    for second, ready in ((0, 1), (60, 4), (61, 9), (65, 2), (179, 7)):
+        LagPoint.objects.create(group=row, at=make.after(second + 0.5), ready=ready)
+    shown = queries.with_sparks(queries.groups(make.after(180)), 3600, make.after(180))[0].spark
+    assert [value for value in shown if value is not None] == [1, 9, 2, 7]
+    assert shown[0] == 1 and shown[20] == 9 and shown[59] == 7
 
 
 def test_a_groups_series_has_the_rates_between_its_points() -> None:
@@ -151,12 +162,6 @@ def test_a_groups_series_has_the_rates_between_its_points() -> None:
     assert detail is not None and len(detail.series) >= 20
     assert detail.series[-1].in_rate == pytest.approx(5) and detail.series[-1].out_rate == pytest.approx(2)
     assert queries.group(row.pk + 1, make.NOW, make.NOW, make.NOW) is None
-
-
-def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None:
-    lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
-    assert queries.groups(make.after(70))[0].status != "unknown"
-    assert queries.groups(make.after(200))[0].status == "unknown"
 
 
 def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the_others_hold() -> None:
@@ -168,3 +173,9 @@ def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the
     lag.record(parts, make.NOW)
     row = ConsumerGroup.objects.get()
     assert (row.status, row.status_reason) == ("retention_risk", "90 % of what is kept still waits")
+
+
+def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None:
+    lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
+    assert queries.groups(make.after(70))[0].status != "unknown"
+    assert queries.groups(make.after(200))[0].status == "unknown"

@@ -4,20 +4,22 @@ The engine's windows live in memory and are trusted only as long as they end whe
 second worker) they are read back from the history. A batch costs a fixed number of queries however many its groups.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from django.db import transaction
 
 from eventflow.domain import lag, lag_rules
 from eventflow.domain.observations import LagSample
 from eventflow.store.models import ConsumerGroup, Destination, LagPoint
+from eventflow.store.spans import rows as bulk
 
 POINT_SECONDS = 5.0
 STRONG_CHANGE = 0.2
-KEY = ("source", "destination", "name")
 VALUES = (
     "system",
     "container",
@@ -40,6 +42,23 @@ VALUES = (
     "drain_seconds",
     "progress_at",
     "seen_at",
+)
+POINT = (
+    "group_id",
+    "resolution_seconds",
+    "at",
+    "ready",
+    "in_flight",
+    "age_seconds",
+    "published_total",
+    "delivered_total",
+    "settled_total",
+)
+MOMENTS = {"oldest_at", "status_since", "progress_at", "seen_at"}
+_state = attrgetter(*(name for name in VALUES if name != "seen_at"))
+_row_values = attrgetter(*VALUES)
+_AS_STORED = tuple(
+    bulk.instant if name in MOMENTS else json.dumps if name == "subscriptions" else None for name in VALUES
 )
 Key = tuple[str, str, str]
 
@@ -77,7 +96,9 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
     retained = _retained(looks)
 
     news: set[str] = {"topology"} if fresh else set()
-    changed, points = [], []
+    changed: list[ConsumerGroup] = []
+    touched: list[ConsumerGroup] = []
+    points = []
     for key, parts in looks.items():
         row, point = rows[key], _sum(parts)
         memory = _memories.setdefault(row.pk, _Memory(lag.Window()))
@@ -85,18 +106,18 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
             memory = _memories[row.pk] = _Memory(lag.Window())
         if (key not in is_new and point.at <= row.seen_at) or not memory.window.add(point):
             continue
-        before = _shown(row)
+        before, state = _shown(row), _state(row)
         _update(row, parts, point, memory.window, _kept(parts, retained.get((row.source, row.destination))))
-        changed.append(row)
+        (touched if _state(row) == state else changed).append(row)
         if _worth_storing(memory.stored, point):
             memory.stored = point
             points.append(_stored(row, point))
             news.add(f"lag:{row.pk}")
         if _shown(row) != before:
             news |= {"lag", f"lag:{row.pk}"}
-    if changed:
-        ConsumerGroup.objects.bulk_create(changed, update_conflicts=True, unique_fields=KEY, update_fields=VALUES)
-    LagPoint.objects.bulk_create(points, ignore_conflicts=True)
+    bulk.update(ConsumerGroup, VALUES, map(_values, changed))
+    bulk.update(ConsumerGroup, ("seen_at",), ((bulk.instant(row.seen_at), row.pk) for row in touched))
+    bulk.insert(LagPoint, POINT, points, unique=POINT[:3])
     return news
 
 
@@ -147,9 +168,10 @@ def _update(
     row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
     age, guessed = lag.age(window)
     row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
-    row.method = guessed or first.method
-    errors = [part.error_seconds for part in parts if part.error_seconds is not None]
-    row.error_seconds = max(errors, default=None) if guessed is None else None
+    dated = [part for part in parts if part.oldest_at and part.ready != 0]
+    oldest = min(dated, key=lambda part: part.oldest_at or point.at, default=first)
+    row.method = guessed or oldest.method
+    row.error_seconds = oldest.error_seconds if guessed is None else None
     row.in_rate, row.out_rate = lag.in_rate(window), lag.out_rate(window)
     row.trend, row.drain_seconds = lag.trend(window), lag.drain_seconds(window)
     row.progress_at, row.seen_at = window.progress_at or row.progress_at, point.at
@@ -211,17 +233,24 @@ def _worth_storing(stored: lag.LagPoint | None, point: lag.LagPoint) -> bool:
     return abs(after - before) > max(10, STRONG_CHANGE * max(before, after))
 
 
-def _stored(row: ConsumerGroup, point: lag.LagPoint) -> LagPoint:
+def _values(row: ConsumerGroup) -> tuple[object, ...]:
+    """A row as its UPDATE wants it."""
+    pairs = zip(_row_values(row), _AS_STORED, strict=True)
+    return (*(value if turn is None else turn(value) for value, turn in pairs), row.pk)
+
+
+def _stored(row: ConsumerGroup, point: lag.LagPoint) -> tuple[object, ...]:
     age = None if row.ready is None else ((row.seen_at - row.oldest_at).total_seconds() if row.oldest_at else None)
-    return LagPoint(
-        group_id=row.pk,
-        at=point.at,
-        ready=point.ready,
-        in_flight=point.in_flight,
-        age_seconds=0.0 if point.caught_up else age,
-        published_total=point.published,
-        delivered_total=point.delivered,
-        settled_total=point.settled,
+    return (
+        row.pk,
+        0,
+        bulk.instant(point.at),
+        point.ready,
+        point.in_flight,
+        0.0 if point.caught_up else age,
+        point.published,
+        point.delivered,
+        point.settled,
     )
 
 
@@ -233,17 +262,10 @@ def remember(rows: Sequence[ConsumerGroup]) -> None:
     for pk in lost:
         _memories[pk] = _Memory(lag.Window())
     start = max(row.seen_at for row in lost.values()) - timedelta(seconds=lag.KEEP_SECONDS)
-    for stored in LagPoint.objects.filter(group__in=lost, at__gte=start, resolution_seconds=0).order_by("at"):
-        memory = _memories[stored.group_id]
-        point = lag.LagPoint(
-            stored.at,
-            stored.ready,
-            stored.in_flight,
-            stored.age_seconds,
-            stored.published_total,
-            stored.delivered_total,
-            stored.settled_total,
-        )
+    history = LagPoint.objects.filter(group__in=lost, at__gte=start, resolution_seconds=0).order_by("at")
+    for pk, *values in history.values_list("group_id", "at", *POINT[3:]).iterator():
+        memory = _memories[pk]
+        point = lag.LagPoint(*values)
         if memory.window.add(point):
             memory.stored = point
     for pk, row in lost.items():

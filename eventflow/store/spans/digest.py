@@ -46,6 +46,8 @@ class Digested:
     services_seen: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """(system, destination, group) → the service whose spans name them."""
     edges_changed: bool = False
+    full: bool = False
+    """It took as much as a step takes: more may wait."""
 
 
 class OutdatedError(Exception):
@@ -89,6 +91,7 @@ def digest(now: datetime, *, decode: Decode, limit: int = STEP_REQUESTS) -> Dige
         rejected=len(rejected),
         flow_keys=step.keys,
         services_seen=_services(step.proofs.values()),
+        full=len(ids) >= limit or total >= STEP_SPANS,
         edges_changed=any(not sums.empty() for sums in step.delta.sums.values()),
     )
 

@@ -4,13 +4,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 
-from django.db.models import Count
-
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import FlowMember, FlowRow, StoredLink, StoredSpan
 from eventflow.store.spans import codec
-from eventflow.store.spans.rows import chunks
+from eventflow.store.spans.rows import chunks, select
 
 _decode = lru_cache(maxsize=20_000)(codec.decode)
 """A stored span never changes and is frozen; a flow that grows reads its older spans again with every step."""
@@ -24,31 +22,28 @@ def decoded(body: bytes | memoryview) -> Span:
 def spans_of(trace_ids: Collection[str]) -> dict[str, dict[Context, Span]]:
     """Every span of these traces, by trace."""
     found: dict[str, dict[Context, Span]] = {trace_id: {} for trace_id in trace_ids}
-    for part in chunks(trace_ids):
-        for body in StoredSpan.objects.filter(trace_id__in=part).values_list("body", flat=True):
-            span = decoded(body)
-            found[span.trace_id][Context(span.trace_id, span.span_id)] = span
+    for (body,) in select(StoredSpan, ["body"], {"trace_id": trace_ids}):
+        span = decoded(body)
+        found[span.trace_id][Context(span.trace_id, span.span_id)] = span
     return found
 
 
 def span_counts(trace_ids: Collection[str]) -> dict[str, int]:
     """How many spans each of these traces has; traces without any are left out."""
-    found: dict[str, int] = {}
-    for part in chunks(trace_ids):
-        found.update(
-            StoredSpan.objects.filter(trace_id__in=part).values_list("trace_id").annotate(number=Count("id")).order_by()
-        )
-    return found
+    return dict(select(StoredSpan, ["trace_id", "COUNT(*)"], {"trace_id": trace_ids}, group_by="trace_id"))
+
+
+def _at(contexts: Collection[Context], prefix: str = "") -> dict[str, set[str]]:
+    """Where spans at these addresses may be; the caller keeps those that are."""
+    traces, spans = {context.trace_id for context in contexts}, {context.span_id for context in contexts}
+    return {f"{prefix}trace_id": traces, f"{prefix}span_id": spans}
 
 
 def spans_at(contexts: Collection[Context]) -> dict[Context, Span]:
     """The spans at these addresses, as far as they are here."""
     found: dict[Context, Span] = {}
     for part in chunks(contexts):
-        rows = StoredSpan.objects.filter(
-            trace_id__in={context.trace_id for context in part}, span_id__in={context.span_id for context in part}
-        )
-        for body in rows.values_list("body", flat=True):
+        for (body,) in select(StoredSpan, ["body"], _at(part)):
             span = decoded(body)
             found[Context(span.trace_id, span.span_id)] = span
     wanted = set(contexts)
@@ -70,12 +65,8 @@ def publish_times(contexts: Collection[Context]) -> dict[Context, tuple[int, int
     """Start and end of those of these spans that published something."""
     found: dict[Context, tuple[int, int]] = {}
     for part in chunks(contexts):
-        rows = StoredSpan.objects.filter(
-            trace_id__in={context.trace_id for context in part},
-            span_id__in={context.span_id for context in part},
-            side="p",
-        )
-        for trace_id, span_id, start_ns, end_ns in rows.values_list("trace_id", "span_id", "start_ns", "end_ns"):
+        columns = ["trace_id", "span_id", "start_ns", "end_ns"]
+        for trace_id, span_id, start_ns, end_ns in select(StoredSpan, columns, {**_at(part), "side": ["p"]}):
             found[Context(trace_id, span_id)] = (start_ns, end_ns)
     return found
 
@@ -83,39 +74,32 @@ def publish_times(contexts: Collection[Context]) -> dict[Context, tuple[int, int
 def links_from(trace_ids: Collection[str]) -> dict[str, set[str]]:
     """Trace → the traces its spans link to."""
     found: dict[str, set[str]] = defaultdict(set)
-    for part in chunks(trace_ids):
-        for source, target in StoredLink.objects.filter(trace_id__in=part).values_list("trace_id", "linked_trace_id"):
-            found[source].add(target)
+    for source, target in select(StoredLink, ["trace_id", "linked_trace_id"], {"trace_id": trace_ids}):
+        found[source].add(target)
     return found
 
 
 def links_to(trace_ids: Collection[str]) -> dict[str, set[str]]:
     """Trace → the traces that link to it."""
     found: dict[str, set[str]] = defaultdict(set)
-    for part in chunks(trace_ids):
-        rows = StoredLink.objects.filter(linked_trace_id__in=part).values_list("linked_trace_id", "trace_id")
-        for target, source in rows:
-            found[target].add(source)
+    for target, source in select(StoredLink, ["linked_trace_id", "trace_id"], {"linked_trace_id": trace_ids}):
+        found[target].add(source)
     return found
 
 
 def members(trace_ids: Collection[str]) -> dict[str, dict[str, str]]:
     """Trace → the keys of its flows, each with its origin; traces without spans are left out."""
     found: dict[str, dict[str, str]] = {}
-    for part in chunks(trace_ids):
-        for trace_id, key, origin in FlowMember.objects.filter(trace_id__in=part).values_list(
-            "trace_id", "key", "origin"
-        ):
-            found.setdefault(trace_id, {})[key] = origin
+    for trace_id, key, origin in select(FlowMember, ["trace_id", "key", "origin"], {"trace_id": trace_ids}):
+        found.setdefault(trace_id, {})[key] = origin
     return found
 
 
 def traces_of(keys: Collection[str]) -> dict[str, set[str]]:
     """Flow → its traces."""
     found: dict[str, set[str]] = {key: set() for key in keys}
-    for part in chunks(keys):
-        for key, trace_id in FlowMember.objects.filter(key__in=part).values_list("key", "trace_id"):
-            found[key].add(trace_id)
+    for key, trace_id in select(FlowMember, ["key", "trace_id"], {"key": keys}):
+        found[key].add(trace_id)
     return found
 
 
@@ -141,20 +125,14 @@ def linking_to(contexts: Collection[Context]) -> set[str]:
     found: set[str] = set()
     wanted = set(contexts)
     for part in chunks(contexts):
-        rows = StoredLink.objects.filter(
-            linked_trace_id__in={context.trace_id for context in part},
-            linked_span_id__in={context.span_id for context in part},
-        ).values_list("trace_id", "linked_trace_id", "linked_span_id")
+        rows = select(StoredLink, ["trace_id", "linked_trace_id", "linked_span_id"], _at(part, "linked_"))
         found.update(source for source, *target in rows if Context(*target) in wanted)
     return found
 
 
 def lines(keys: Collection[str]) -> set[str]:
     """Which of these keys have a line in the list of flows."""
-    found: set[str] = set()
-    for part in chunks(keys):
-        found.update(FlowRow.objects.filter(key__in=part).values_list("key", flat=True))
-    return found
+    return {key for (key,) in select(FlowRow, ["key"], {"key": keys})}
 
 
 def first_spans(trace_ids: Collection[str], limit: int) -> list[Span]:

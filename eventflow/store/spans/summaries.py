@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from django.db.models import Count
-
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, FlowSummary, ServiceMark, assemble, summarise
 from eventflow.domain.flow_summary import FlowStatus
@@ -20,7 +18,7 @@ from eventflow.store.models import FlowMember, FlowRow, StoredSpan
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import load
 from eventflow.store.spans.membership import own_key
-from eventflow.store.spans.rows import chunks, insert
+from eventflow.store.spans.rows import chunks, insert, select
 from eventflow.store.spans.text import fit, fit_ns
 
 DETAIL_LIMIT = 5_000
@@ -244,9 +242,8 @@ def _shared(traces_of: Mapping[str, Collection[str]]) -> set[str]:
     """The traces that too many flows share, by what is stored or by what is about to be."""
     asked = Counter(trace for traces in traces_of.values() for trace in traces)
     found = {trace for trace, number in asked.items() if number > SHARED_BY}
-    for part in chunks(asked):
-        rows = FlowMember.objects.filter(trace_id__in=part).values("trace_id").annotate(number=Count("id"))
-        found.update(rows.filter(number__gt=SHARED_BY).order_by().values_list("trace_id", flat=True))
+    stored = select(FlowMember, ["trace_id", "COUNT(*)"], {"trace_id": asked}, group_by="trace_id")
+    found.update(trace for trace, number in stored if number > SHARED_BY)
     return found
 
 

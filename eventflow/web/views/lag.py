@@ -60,7 +60,7 @@ COLUMNS = (
     ("", "Members", "num opt"),
 )
 DEFAULT_SORT = "-lag"
-SHOWN = 500
+SHOWN = 200
 
 
 def _view(row: LagRow) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _headings(request: HttpRequest, sort: str, members: bool) -> list[dict[str, 
 def _table(request: HttpRequest) -> dict[str, Any]:
     now = timezone.now()
     span = ranges.of(request, now)
-    everything = lag.groups(now, span.seconds)
+    everything = lag.groups(now)
     text, only = request.GET.get("q", "").strip(), request.GET.get("status", "")
     broker, sort = request.GET.get("broker", ""), request.GET.get("sort", DEFAULT_SORT)
     if sort.removeprefix("-") not in SORTS:
@@ -143,7 +143,7 @@ def _table(request: HttpRequest) -> dict[str, Any]:
         "now": now,
         "members": members,
         "span": span,
-        "rows": [_view(row) for row in rows[:SHOWN]],
+        "rows": [_view(row) for row in lag.with_sparks(rows[:SHOWN], span.seconds, now)],
         "left_out": max(0, len(rows) - SHOWN),
         "total": len(everything),
         "destinations": len({(row.source, row.destination) for row in everything}),

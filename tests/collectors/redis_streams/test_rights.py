@@ -40,7 +40,7 @@ async def test_five_read_rights_show_everything(redis_server: RedisServer) -> No
         ("list streams", "read groups", "read pending entries", "read entries"), "allowed"
     )
     assert (found.status.message, found.status.address) == ("", f"127.0.0.1:{redis_server.port}")
-    assert (found.status.calls >= 10, found.status.received_bytes > 500, found.status.cycle_seconds > 0) == (True,) * 3
+    assert (found.status.calls >= 8, found.status.received_bytes > 500, found.status.cycle_seconds > 0) == (True,) * 3
 
 
 async def test_without_xrange_counts_stay_and_letters_are_said_to_be_unseen(redis_server: RedisServer) -> None:

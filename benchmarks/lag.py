@@ -1,0 +1,177 @@
+"""What lag costs with many groups: one recorded batch, the table's reads, and the page; in CPU seconds, on any machine.
+
+python -m benchmarks.lag [--groups 1000] [--rounds 9]
+"""
+
+# ruff: noqa: PLC0415  # Eventflow's settings read the folder that `_installed` makes
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import Figure, table
+
+if TYPE_CHECKING:
+    from eventflow.domain.lag import Window
+    from eventflow.domain.observations import LagSample
+
+HISTORY_SECONDS = 300
+POLL = 2.0
+STORED_SECONDS = 6.0
+
+
+def measure(groups: int = 1000, rounds: int = 7) -> list[Figure]:
+    """In a process of its own: Django is set up once in each, with one database."""
+    command = [sys.executable, "-m", "benchmarks.lag", "--child", "--groups", str(groups), "--rounds", str(rounds)]
+    with tempfile.TemporaryDirectory(prefix="eventflow-lag-") as folder:
+        environment = os.environ | {"EVENTFLOW_DATA": folder, "DJANGO_SETTINGS_MODULE": "eventflow.settings"}
+        environment.pop("DATABASE_URL", None)
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    figures = []
+    for line in done.stdout.splitlines():
+        name, value, unit, must, aim = line.split("\t")
+        figures.append(Figure(name, float(value), unit, must=float(must), aim=float(aim)))
+    return figures
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def _samples(groups: int, at: datetime, second: float, chance: random.Random) -> "list[LagSample]":
+    """A third caught up, a third with some lag, a third falling behind."""
+    from eventflow.domain.observations import LagSample
+
+    found = []
+    for number in range(groups):
+        kind = number % 3
+        ready = (0, chance.randrange(40), int(second * 3) + chance.randrange(5))[kind]
+        published = int(10_000 + second * 20)
+        found.append(
+            LagSample(
+                source="bench",
+                system="nats",
+                destination=f"orders.{number % 100}",
+                group=f"group-{number}",
+                at=at,
+                ready=ready,
+                in_flight=chance.randrange(3) if ready else 0,
+                oldest_at=at - timedelta(seconds=ready / 20) if ready else None,
+                published_total=published,
+                delivered_total=published - ready,
+                settled_total=published - ready,
+                members=1,
+                method="broker-exact",
+            )
+        )
+    return found
+
+
+def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    from eventflow.store.models import ConsumerGroup
+    from eventflow.store.queries import lag as queries
+    from eventflow.store.record import lag
+
+    chance = random.Random(1)
+    start = datetime.now(UTC) - timedelta(seconds=HISTORY_SECONDS + 2 * rounds * POLL)
+    seconds = [step * POLL for step in range(int(HISTORY_SECONDS / POLL))]
+    last = start + timedelta(seconds=seconds[-1])
+    lag.record(_samples(groups, start, 0, chance), start)
+    windows = _history(start, seconds, groups, chance)
+    restarted = _cpu(lambda: lag.remember(list(ConsumerGroup.objects.all())))
+    for pk, window in windows.items():
+        lag._memories[pk].window = window
+    recorded = []
+    for step in range(1, 2 * rounds):
+        now = last + timedelta(seconds=step * POLL)
+        batch = _samples(groups, now, seconds[-1] + step * POLL, chance)
+        recorded.append(_cpu(lambda batch=batch, now=now: lag.record(batch, now)))  # type: ignore[misc]
+    read = [_cpu(lambda: queries.groups(now)) for _ in range(rounds)]
+    page = _page(rounds)
+    return [
+        (f"lag: {groups} groups recorded", median(recorded), "CPU s", 0.3, 0.2),
+        (f"lag: {groups} groups recorded, slowest", max(recorded), "CPU s", 0.6, 0.4),
+        (f"lag: {groups} windows read after a start", restarted, "CPU s", 5.0, 2.0),
+        (f"lag: table of {groups} groups read", median(read), "CPU s", 0.2, 0.1),
+        (f"lag: page of {groups} groups", median(page), "CPU s", 0.2, 0.1),
+    ]
+
+
+def _history(start: datetime, seconds: list[float], groups: int, chance: random.Random) -> "dict[int, Window]":
+    """What minutes of polling leave behind, without polling: points in the table. Returns the windows."""
+    from eventflow.domain import lag as engine
+    from eventflow.store.models import ConsumerGroup, LagPoint
+    from eventflow.store.record import lag
+
+    pks = dict(ConsumerGroup.objects.values_list("name", "pk"))
+    points = []
+    windows: dict[int, engine.Window] = {}
+    for second in seconds:
+        at = start + timedelta(seconds=second)
+        for sample in _samples(groups, at, second, chance):
+            known = sample.ready, sample.in_flight, None, sample.published_total, sample.delivered_total
+            look = engine.LagPoint(at, *known, sample.settled_total)
+            windows.setdefault(pks[sample.group], engine.Window()).add(look)
+            if second % STORED_SECONDS == 0:
+                points.append(
+                    LagPoint(
+                        group_id=pks[sample.group],
+                        at=at,
+                        ready=look.ready,
+                        in_flight=look.in_flight,
+                        published_total=look.published,
+                        delivered_total=look.delivered,
+                        settled_total=look.settled,
+                    )
+                )
+    LagPoint.objects.bulk_create(points, ignore_conflicts=True, batch_size=1000)
+    ConsumerGroup.objects.update(seen_at=at, first_seen_at=start)
+    lag._memories.clear()
+    return windows
+
+
+def _page(rounds: int) -> list[float]:
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    client = Client(headers={"host": "127.0.0.1"})
+    client.force_login(get_user_model().objects.create_superuser("bench"))
+    taken = []
+    for _ in range(rounds + 1):
+        begun = time.process_time()
+        answer = client.get("/lag/")
+        taken.append(time.process_time() - begun)
+        assert answer.status_code == 200, answer.status_code
+    return taken[1:]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--groups", type=int, default=1000)
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    wanted = options.parse_args()
+    if wanted.child:
+        for row in _run(wanted.groups, wanted.rounds):
+            print("\t".join(map(str, row)))
+    else:
+        print(table(measure(wanted.groups, wanted.rounds)))
+
+
+if __name__ == "__main__":
+    main()
