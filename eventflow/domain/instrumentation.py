@@ -54,6 +54,10 @@ _BY_ATTRIBUTE = {
     ),
 }
 _OWN = ("celery.", "nservicebus.", "spring.", "messaging.masstransit.", "rabbitmq.queue")
+_PREFIXES = ("opentelemetry.instrumentation.", "io.opentelemetry.", "@opentelemetry/instrumentation-")
+"""What all names of a family begin with says nothing in a sentence."""
+ZIPKIN = "zipkin"
+"""The scope of Zipkin's spans, whose tags our receiver translated."""
 _ORDER = (CURRENT, UNTIL_1_26, UNTIL_1_20, UNTIL_1_16, OWN)
 
 
@@ -71,12 +75,16 @@ class Library:
     @property
     def name(self) -> str:
         """What to call it in a sentence."""
-        return self.scope or "This library"
+        if not self.scope:
+            return "This library"
+        return next((self.scope[len(start) :] for start in _PREFIXES if self.scope.startswith(start)), self.scope)
 
 
 def dialect(span: Span) -> str:
     """Which conventions the attributes belong to that told something; several when a library mixes them."""
-    return _dialect(tuple(span.messaging.rules.values())) if span.messaging else ""
+    if span.messaging is None:
+        return ""
+    return "Zipkin" if span.scope == ZIPKIN else _dialect(tuple(span.messaging.rules.values()))
 
 
 @lru_cache(maxsize=2048)

@@ -36,7 +36,9 @@ def test_only_consumers_lack_a_group_and_an_offset_is_as_good_as_an_id() -> None
 
 
 def test_what_is_missing_everywhere_is_said_plainly_and_else_with_its_share() -> None:
-    library = Library("billing", "confluent-kafka", "any", 10, 4, {"group": 4, "correlation_id": 5})
+    library = Library(
+        "billing", "opentelemetry.instrumentation.confluent-kafka", "any", 10, 4, {"group": 4, "correlation_id": 5}
+    )
     group, correlation = sentences(library)
     assert group == "confluent-kafka sends no consumer group: Eventflow shows the service's name instead."
     assert correlation.startswith("confluent-kafka, in 50 % of its spans, sends no correlation id")
