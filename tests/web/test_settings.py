@@ -83,9 +83,8 @@ def test_the_instrumentation_page_says_what_a_library_leaves_out_and_escapes_its
         no_correlation_id=0,
         last_ns=1,
     )
-    Source.objects.create(
-        name="otlp", system="otlp", state="ok", counters={"a span ends before it starts": 3, "spans": 9}
-    )
+    noticed = {"a span ends before it starts": 3, "spans": 9}
+    Source.objects.create(name="otlp", system="otlp", state="ok", ok_at=timezone.now(), counters=noticed)
     page = logged_in(roles.VIEWER).get("/settings/instrumentation/").content.decode()
     assert "&lt;b&gt;kafka&lt;/b&gt; sends no consumer group: Eventflow shows the service&#x27;s name instead." in page
     assert "<b>kafka" not in page

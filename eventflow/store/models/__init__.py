@@ -2,6 +2,7 @@
 
 from eventflow.store.models.alert import AlertRule, Incident, NotificationChannel, Silence
 from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
+from eventflow.store.models.import_job import ImportJob
 from eventflow.store.models.instrumentation import LibraryCount
 from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
 from eventflow.store.models.replay import Replay, ReplayItem
@@ -30,6 +31,7 @@ __all__ = [
     "FlowMember",
     "FlowRow",
     "Generation",
+    "ImportJob",
     "Inbox",
     "Incident",
     "LagPoint",

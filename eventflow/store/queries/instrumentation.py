@@ -37,4 +37,8 @@ def libraries() -> Libraries:
 
 def receiver_counters() -> dict[str, Mapping[str, int]]:
     """Receiver → what it counted since its start: words → how often. One query."""
-    return dict(Source.objects.filter(system__in=RECEIVERS).order_by("name").values_list("name", "counters"))
+    return dict(
+        Source.objects.filter(system__in=RECEIVERS, ok_at__isnull=False)
+        .order_by("name")
+        .values_list("name", "counters")
+    )
