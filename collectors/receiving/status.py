@@ -43,4 +43,5 @@ def _status(name: str, system: str, address: str, counters: Counter[str], at: da
         address=address,
         calls=counters["requests"],
         received_bytes=counters["bytes"],
+        counters=dict(counters),
     )

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from eventflow.accounts import audit, people, roles, tokens
-from eventflow.store.models import ConsumerGroup, Source
+from eventflow.store.models import ConsumerGroup, LibraryCount, Source
 
 pytestmark = pytest.mark.django_db
 
@@ -68,3 +68,36 @@ def test_the_audit_trail_escapes_what_it_shows() -> None:
 @pytest.mark.parametrize("path", ["/settings/", "/settings/people/", "/settings/audit/", "/"])
 def test_strangers_are_sent_to_the_login_page(path: str, client: Client) -> None:
     assert client.get(path).url.startswith("/account/login/")
+
+
+def test_the_instrumentation_page_says_what_a_library_leaves_out_and_escapes_its_name() -> None:
+    LibraryCount.objects.create(
+        service="billing",
+        scope="<b>kafka</b>",
+        dialect="1.16 or older",
+        spans=10,
+        consuming=4,
+        no_destination=0,
+        no_group=4,
+        no_message_id=0,
+        no_correlation_id=0,
+        last_ns=1,
+    )
+    noticed = {"a span ends before it starts": 3, "spans": 9}
+    Source.objects.create(name="otlp", system="otlp", state="ok", ok_at=timezone.now(), counters=noticed)
+    page = logged_in(roles.VIEWER).get("/settings/instrumentation/").content.decode()
+    assert "&lt;b&gt;kafka&lt;/b&gt; sends no consumer group: Eventflow shows the service&#x27;s name instead." in page
+    assert "<b>kafka" not in page
+    assert "a span ends before it starts" in page
+    assert ">spans<" not in page
+
+
+def test_without_messages_the_instrumentation_page_says_so() -> None:
+    assert "No message span yet" in logged_in(roles.VIEWER).get("/settings/instrumentation/").content.decode()
+
+
+def test_receivers_are_no_brokers_and_a_stopped_one_says_why() -> None:
+    Source.objects.create(name="zipkin", system="zipkin", state="stopped", message="port 9411 is taken")
+    page = logged_in(roles.VIEWER).get("/settings/").content.decode()
+    assert "port 9411 is taken" in page
+    assert "0 configured" in page

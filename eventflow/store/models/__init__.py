@@ -2,6 +2,8 @@
 
 from eventflow.store.models.alert import AlertRule, Incident, NotificationChannel, Silence
 from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
+from eventflow.store.models.import_job import ImportJob
+from eventflow.store.models.instrumentation import LibraryCount
 from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import Source
@@ -29,9 +31,11 @@ __all__ = [
     "FlowMember",
     "FlowRow",
     "Generation",
+    "ImportJob",
     "Inbox",
     "Incident",
     "LagPoint",
+    "LibraryCount",
     "MessageTrace",
     "NotificationChannel",
     "Rejected",

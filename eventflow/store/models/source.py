@@ -15,6 +15,8 @@ class Source(models.Model):
     cycle_seconds = models.FloatField(default=0)
     cursors = models.JSONField(default=dict)
     """How far its dead letters were read and stored: where a restarted collector goes on."""
+    counters = models.JSONField(default=dict)
+    """What a receiver counted since its start: words → how often."""
     seen_at = models.DateTimeField(null=True)
     """When it last said anything."""
     ok_at = models.DateTimeField(null=True)

@@ -36,6 +36,7 @@ def _fill(row: Source, status: SourceStatus) -> Source:
     row.address = status.address or row.address
     row.rights = dict(status.rights) or row.rights
     row.calls, row.received_bytes, row.cycle_seconds = status.calls, status.received_bytes, status.cycle_seconds
+    row.counters = dict(status.counters) or row.counters
     if status.state == "ok":
         row.ok_at = status.at
         row.cursors = dict(status.cursors) or row.cursors

@@ -9,6 +9,7 @@
        FlowMember ◀── trace → flows, ids inherited over links ────────┤
        MessageTrace ◀ message id → traces ────────────────────────────┤
        Edge, EdgeSlot ◀ the topology's sums, 10 s → minutes → hours ──┤
+       LibraryCount ◀ what libraries' spans lack ─────────────────────┤
        FlowRow ◀───── a line per flow, as the domain judges it ───────┘
 
        reads: flow_spans, trace_spans, consumers_of;  store/queries/flows.py and topology.py for lists and sums

@@ -18,7 +18,7 @@ from eventflow.domain.hop import Context, HopEvidence, Side, evidence
 from eventflow.domain.observations import Span
 from eventflow.store.models import Generation, Inbox, MessageTrace, Rejected, StoredLink, StoredSpan
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans import codec, edges, load, membership, summaries
+from eventflow.store.spans import codec, edges, libraries, load, membership, summaries
 from eventflow.store.spans.membership import Membership, own_key
 from eventflow.store.spans.rows import insert
 from eventflow.store.spans.text import fit, fit_ns
@@ -76,10 +76,12 @@ def digest(now: datetime, *, decode: Decode, limit: int = STEP_REQUESTS) -> Dige
     if not ids:
         return Digested()
     step = _prepare(ids, arrived, rejected, now)
+    counts = libraries.count(span for spans in step.new.values() for span in spans.values())
     try:
         with transaction.atomic():
             advance(generation)
             _write(step)
+            libraries.write(counts)
     except OutdatedError:
         return Digested()
     return Digested(

@@ -15,6 +15,7 @@ from eventflow.store.models import (
     EdgeSlot,
     FlowMember,
     FlowRow,
+    LibraryCount,
     MessageTrace,
     Rejected,
     StoredLink,
@@ -44,6 +45,7 @@ def prune(before: datetime) -> int:
     FlowRow.objects.filter(ended_ns__lt=before_ns).delete()
     EdgeSlot.objects.filter(at__lt=before_ns // 1_000_000_000).delete()
     Edge.objects.filter(last_ns__lt=before_ns, slots=None).delete()
+    LibraryCount.objects.filter(last_ns__lt=before_ns).delete()
     Rejected.objects.filter(rejected_at__lt=before).delete()
     return gone
 

@@ -1,6 +1,12 @@
 """The background jobs, one module per noun, and how often each looks."""
 
 from eventflow.celery import app
-from eventflow.worker.tasks import alerts, notify, replay, retention
+from eventflow.worker.tasks import alerts, imports, notify, replay, retention
 
-app.conf.beat_schedule = {**alerts.SCHEDULE, **notify.SCHEDULE, **replay.SCHEDULE, **retention.SCHEDULE}
+app.conf.beat_schedule = {
+    **alerts.SCHEDULE,
+    **imports.SCHEDULE,
+    **notify.SCHEDULE,
+    **replay.SCHEDULE,
+    **retention.SCHEDULE,
+}
