@@ -45,6 +45,7 @@ def test_letters_are_followed_through_exchanges_behind_exchanges_and_alternates_
     assert route is not None
     assert (route.targets, route.lost) == (("last",), None)
     assert found.bound_to("last") == ("c",)
+    assert found.bound_to("work") == ()
 
 
 def test_a_letter_without_a_key_of_its_own_may_reach_every_bound_queue() -> None:
