@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from benchmarks import live, start
+from benchmarks import kafka, live, start
 from benchmarks.figures import keep, table
 
-found = [*start.measure(), *live.measure()]
+found = [*start.measure(), *live.measure(), *kafka.measure()]
 print(table(found))
 keep(found, Path("bench.json"))
 sys.exit(not all(one.ok for one in found))

@@ -101,11 +101,12 @@ class KafkaServer:
         *,
         scram: Sequence[str] = (),
         port: int | None = None,
+        heap: str = kafka.HEAP,
     ) -> None:
         self.folder = folder
         self.port, self.controller_port = port or free_port(), free_port()
         self._settings = dict(settings)
-        self._scram = scram
+        self._scram, self._heap = scram, heap
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -122,7 +123,10 @@ class KafkaServer:
             for name, value in self._settings.items()
         }
         command = kafka.prepare(
-            self.folder, kafka.properties(self.folder, self.port, self.controller_port, settings), self._scram
+            self.folder,
+            kafka.properties(self.folder, self.port, self.controller_port, settings),
+            self._scram,
+            self._heap,
         )
         log_path = self.folder / "kafka.log"
         with log_path.open("ab") as log:

@@ -158,12 +158,12 @@ class KafkaCollector:
 
     async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
         """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
-        waiting: dict[Partition, list[int]] = {}
+        waiting: dict[Partition, set[int]] = {}
         for group in groups:
             for partition, committed in group.commits.items():
                 end, start = ends.end.get(partition), ends.start.get(partition, 0)
                 if end is not None and committed < end and not parse.left(group, partition.topic):
-                    waiting.setdefault(partition, []).append(max(committed, start))
+                    waiting.setdefault(partition, set()).add(max(committed, start))
         clock = int(now.timestamp() * 1000)
         for partition in self._times.keys() - waiting.keys():
             del self._times[partition]
@@ -223,7 +223,7 @@ class KafkaCollector:
             for partition in parse.watched(group, self._topics):
                 oldest: Estimate | None = None
                 if (known := times.get(partition)) is not None and partition in group.commits:
-                    oldest = known.estimate(max(group.commits[partition], ends.start.get(partition, 0)), clock)
+                    oldest = known.date(max(group.commits[partition], ends.start.get(partition, 0)), clock)
                 samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest))
         return samples
 

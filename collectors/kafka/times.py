@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 KEPT = 64
 NEAR_MS = 1000
 NEAR_SHARE = 0.02
+SLACK_MS = 1000
+"""Between the writer's clock, the broker's and ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,10 @@ class Times:
     below: list[tuple[int, int]] = field(default_factory=list)
     seen: list[tuple[int, int]] = field(default_factory=list)
     """(end offset, when it was seen): no proof, but a good first guess."""
+    settled: dict[int, Estimate] = field(default_factory=dict)
+    """Offsets whose time is known well enough: it does not change any more."""
     _turn: int = 0
+    _first: int = -1
 
     def saw_end(self, end: int, at: int) -> None:
         """The poll history: records below `end` were there at `at`."""
@@ -53,9 +58,14 @@ class Times:
         self.records.clear()
         self.below.clear()
         self.seen.clear()
+        self.settled.clear()
 
     def forget_before(self, offset: int) -> None:
         """No group asks for offsets under `offset` any more; the last proof below stays as the lower edge."""
+        if offset == self._first:
+            return
+        self._first = offset
+        self.settled = {kept: found for kept, found in self.settled.items() if kept >= offset}
         cut = bisect_right(self.records, (offset, 1 << 62)) - 1
         if cut > 0:
             del self.records[:cut]
@@ -83,6 +93,9 @@ class Times:
         low, high = self.edges(offset, now)
         if low is None:
             return None
+        place = bisect_right(self.seen, (offset, 1 << 62))
+        if place < len(self.seen):  # it was there when we looked, so it is not younger than that
+            high = min(high, max(low, self.seen[place][1] + SLACK_MS))
         if low > high:  # timestamps that do not rise
             return Estimate(high, low - high, exact=False)
         at = min(max(self._between(offset, now) or (low + high) // 2, low), high)
@@ -90,22 +103,39 @@ class Times:
 
     def near(self, offset: int, now: int) -> bool:
         """Whether the time is known well enough not to ask again."""
+        if offset in self.settled:
+            return True
         found = self.estimate(offset, now)
-        return found is not None and found.error <= max(NEAR_MS, NEAR_SHARE * (now - found.at))
+        if found is None or found.error > max(NEAR_MS, NEAR_SHARE * (now - found.at)):
+            return False
+        self.settled[offset] = found
+        return True
+
+    def date(self, offset: int, now: int) -> Estimate | None:
+        """The best that is known now."""
+        return self.settled.get(offset) or self.estimate(offset, now)
 
     def next_question(self, offset: int, now: int) -> int:
         """The time to ask for next. 0 finds the oldest record there is, a lower edge for everything."""
         low, high = self.edges(offset, now)
-        if low is None:
-            return 0
-        if low > high:
+        if low is not None and low > high:
             self.forget()
+            return 0
+        shortly_before = self._not_there_at(offset)
+        if shortly_before is not None and (low or 0) < shortly_before <= high:
+            return shortly_before
+        if low is None:
             return 0
         self._turn += 1
         guess = self._between(offset, now) if self._turn % 3 else None
         if guess is None or not low < guess <= high:
             guess = (low + high + 1) // 2
         return guess
+
+    def _not_there_at(self, offset: int) -> int | None:
+        """Our own polls saw the log end before this record then: asked for, that becomes a proof in one step."""
+        place = bisect_right(self.seen, (offset, 1 << 62))
+        return self.seen[place - 1][1] - SLACK_MS if place else None
 
     def _between(self, offset: int, now: int) -> int | None:
         """A straight line through the nearest known points on both sides."""

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces pushed to us: OTLP over HTTP and gRPC → span batches, durable before they are acknowledged."""
+"""OpenTelemetry pushed to us: OTLP over HTTP and gRPC → spans, and lag out of metrics; durable, then acknowledged."""
 
 from collectors.otlp.collector import MAX_BYTES, OtlpReceiver
 

@@ -63,6 +63,7 @@ class OtlpReceiver:
         intake = Intake(
             emit,
             max_bytes=self.max_bytes,
+            source=self.name,
             in_flight_bytes=self.in_flight_bytes,
             correlation_keys=self.correlation_keys,
             counters=self._counters,

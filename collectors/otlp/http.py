@@ -1,4 +1,4 @@
-"""OTLP over HTTP as a plain ASGI app: /v1/traces, and /v1/metrics and /v1/logs which are taken but not used.
+"""OTLP over HTTP as a plain ASGI app: /v1/traces, and /v1/metrics for lag, and /v1/logs which are taken but not used.
 
 A 200 means durable. Overload is 503 with Retry-After, never 500 and never 429, which some SDKs don't try again.
 Every error is a google.rpc.Status in the request's encoding. Only origins on the allow-list may send from a browser.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from collectors.base import Emit
-from collectors.otlp import parse, signals
+from collectors.otlp import metrics, parse, signals
 from collectors.otlp.signals import Answer
 from collectors.receiving.budget import Budget, Share
 from collectors.receiving.durable import EMIT_SECONDS, PARSED_WEIGHT, offer, parsed, utcnow
@@ -24,6 +24,7 @@ class Intake:
         emit: Emit,
         *,
         max_bytes: int,
+        source: str = "otlp",
         in_flight_bytes: int | None = None,
         correlation_keys: Sequence[str] = (),
         emit_seconds: float = EMIT_SECONDS,
@@ -32,6 +33,7 @@ class Intake:
     ) -> None:
         self.emit = emit
         self.max_bytes = max_bytes
+        self.source = source
         self.budget = Budget(in_flight_bytes or 8 * max_bytes)
         self.correlation_keys = tuple(correlation_keys)
         self.emit_seconds = emit_seconds
@@ -45,9 +47,21 @@ class Intake:
         self.counters["bytes"] += len(body)
         if signal == "traces":
             return await self._traces(body, as_json=as_json)
-        answer = await parsed(len(body), lambda: signals.not_used(signal, body, as_json=as_json))
-        self.counters[f"{signal} not used"] += answer.rejected
-        return answer
+        if signal == "metrics":
+            return await self._metrics(body, as_json=as_json)
+        count = await parsed(len(body), lambda: signals.count_logs(body, as_json=as_json))
+        self.counters["logs not used"] += count
+        return signals.not_used("logs", count)
+
+    async def _metrics(self, body: bytes, *, as_json: bool) -> Answer:
+        read = metrics.from_json if as_json else metrics.from_protobuf
+        found = await parsed(len(body), lambda: read(body, self.source, self.now()))
+        if found.samples:
+            await offer(self.emit, found.samples, self.emit_seconds)
+            self.counters["lag readings"] += len(found.samples)
+        self.counters["metrics not used"] += found.not_used
+        self.counters["messaging metrics not used"] += found.counted_only
+        return signals.not_used("metrics", found.not_used)
 
     async def _traces(self, body: bytes, *, as_json: bool) -> Answer:
         read = parse.from_json if as_json else parse.from_protobuf

@@ -1,4 +1,4 @@
-"""Metrics and logs: taken politely, counted, not used, and said so.
+"""Answers to the three signals; logs, and the metrics nobody here reads, are taken politely, counted, and said so.
 
 Exporters usually send all three signals to one address; an error would fill their logs and make them send again.
 """
@@ -11,7 +11,6 @@ import orjson
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -30,10 +29,11 @@ RESPONSES: dict[str, type[Message]] = {
     "logs": ExportLogsServiceResponse,
 }
 NOT_USED = {
-    "metrics": "Eventflow reads traces only; these metrics are not used (OTEL_METRICS_EXPORTER=none stops them)",
-    "logs": "Eventflow reads traces only; these logs are not used (OTEL_LOGS_EXPORTER=none stops them)",
+    "metrics": "of metrics Eventflow reads the lag of consumer groups and queues only; "
+    "the others are not used (OTEL_METRICS_EXPORTER=none stops an SDK's)",
+    "logs": "Eventflow reads no logs; these are not used (OTEL_LOGS_EXPORTER=none stops them)",
 }
-LISTS = {"metrics": frozenset(("dataPoints", "data_points")), "logs": frozenset(("logRecords", "log_records"))}
+RECORDS = frozenset(("logRecords", "log_records"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +61,30 @@ class Answer:
         return orjson.dumps({"partialSuccess": {field: str(self.rejected), "errorMessage": self.message}})
 
 
-def not_used(signal: str, body: bytes, *, as_json: bool) -> Answer:
-    """The answer to metrics or logs: all of them left out."""
-    count = _count_json(signal, body) if as_json else _count_protobuf(signal, body)
+def not_used(signal: str, count: int) -> Answer:
+    """The answer when `count` records or points were left out."""
     return Answer(count, NOT_USED[signal]) if count else Answer()
 
 
-def _count_protobuf(signal: str, body: bytes) -> int:
+def count_logs(body: bytes, *, as_json: bool) -> int:
+    """How many log records a request holds."""
+    if as_json:
+        return _count_json(body)
     try:
-        if signal == "logs":
-            logs = ExportLogsServiceRequest.FromString(body)
-            return sum(len(scope.log_records) for group in logs.resource_logs for scope in group.scope_logs)
-        metrics = ExportMetricsServiceRequest.FromString(body)
+        logs = ExportLogsServiceRequest.FromString(body)
     except DecodeError as error:
-        raise BadRequestError(f"the body is no export request for {signal} in protobuf") from error
-    return sum(
-        len(getattr(metric, kind).data_points)
-        for group in metrics.resource_metrics
-        for scope in group.scope_metrics
-        for metric in scope.metrics
-        if (kind := metric.WhichOneof("data")) is not None
-    )
+        raise BadRequestError("the body is no export request for logs in protobuf") from error
+    return sum(len(scope.log_records) for group in logs.resource_logs for scope in group.scope_logs)
 
 
-def _count_json(signal: str, body: bytes) -> int:
+def _count_json(body: bytes) -> int:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError("the body is no JSON") from error
     if not isinstance(document, dict):
         raise BadRequestError("the body must be a JSON object")
-    return sum(len(items) for items in _lists(document, LISTS[signal]))
+    return sum(len(items) for items in _lists(document, RECORDS))
 
 
 def _lists(document: dict[str, Any], names: frozenset[str]) -> Iterator[list[Any]]:

@@ -91,7 +91,7 @@ def properties(folder: Path, port: int, controller: int, extra: Mapping[str, str
     }
 
 
-def prepare(folder: Path, settings: Mapping[str, str], scram: Sequence[str] = ()) -> list[str]:
+def prepare(folder: Path, settings: Mapping[str, str], scram: Sequence[str] = (), heap: str = HEAP) -> list[str]:
     """Write the configuration and format the log folder; the command that then starts the server.
 
     `scram`: users as `SCRAM-SHA-256=[name=…,password=…]`.
@@ -110,5 +110,5 @@ def prepare(folder: Path, settings: Mapping[str, str], scram: Sequence[str] = ()
         )  # fmt: skip
         if done.returncode:
             raise MissingError(f"Kafka could not format its folder: {done.stdout[-500:]}{done.stderr[-500:]}")
-    options = [f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     return java("kafka.Kafka", str(config), options=[*options, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])

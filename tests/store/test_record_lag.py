@@ -173,3 +173,9 @@ def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the
     lag.record(parts, make.NOW)
     row = ConsumerGroup.objects.get()
     assert (row.status, row.status_reason) == ("retention_risk", "90 % of what is kept still waits")
+
+
+def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None:
+    lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
+    assert queries.groups(make.after(70))[0].status != "unknown"
+    assert queries.groups(make.after(200))[0].status == "unknown"

@@ -25,6 +25,9 @@ RAW_SECONDS = 4500.0
 """Ranges up to here are drawn from samples, longer ones from minutes."""
 SERIES_POINTS = 720
 YOUNG_SECONDS = 600.0
+REPORTED = "otlp"
+"""Sources of this name, and of this word and a cluster's name, are metrics sent to our receiver."""
+REPORTED_STALE_SECONDS = 180.0
 FIRING = ("firing", "recovering")
 
 
@@ -126,8 +129,10 @@ def subject(source: str, destination: str, group: str) -> str:
     return f"{source}/{destination}/{group}"
 
 
-def stale_seconds() -> float:
-    """Without a sample for this long a group is out of sight."""
+def stale_seconds(source: str) -> float:
+    """Without a sample for this long a group is out of sight. What is reported to us comes once a minute, as a rule."""
+    if source.split(" ", 1)[0] == REPORTED:
+        return REPORTED_STALE_SECONDS
     return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
 
 
@@ -198,7 +203,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
     status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
     silent = (now - row.seen_at).total_seconds()
-    if silent > stale_seconds() and status != LagStatus.UNKNOWN:
+    if silent > stale_seconds(row.source) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
     return LagRow(
         pk=row.pk,

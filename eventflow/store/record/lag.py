@@ -168,9 +168,10 @@ def _update(
     row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
     age, guessed = lag.age(window)
     row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
-    row.method = guessed or first.method
-    errors = [part.error_seconds for part in parts if part.error_seconds is not None]
-    row.error_seconds = max(errors, default=None) if guessed is None else None
+    dated = [part for part in parts if part.oldest_at and part.ready != 0]
+    oldest = min(dated, key=lambda part: part.oldest_at or point.at, default=first)
+    row.method = guessed or oldest.method
+    row.error_seconds = oldest.error_seconds if guessed is None else None
     row.in_rate, row.out_rate = lag.in_rate(window), lag.out_rate(window)
     row.trend, row.drain_seconds = lag.trend(window), lag.drain_seconds(window)
     row.progress_at, row.seen_at = window.progress_at or row.progress_at, point.at

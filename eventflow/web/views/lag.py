@@ -35,6 +35,7 @@ METHODS = {
     "interpolated": "interpolated",
     "little": "estimated",
     "spans": "from spans",
+    "reported": "reported over OTLP",
 }
 RANK = {"crit": 4, "warn": 3, "run": 2, "ok": 1, "idle": 0}
 SORTS: dict[str, Callable[[LagRow], Any]] = {

@@ -253,7 +253,7 @@ async def test_other_methods_and_paths_say_what_to_do(client: httpx.AsyncClient)
     assert (await client.head("/")).status_code == 200
 
 
-async def test_metrics_and_logs_are_taken_and_said_not_to_be_used(
+async def test_logs_and_other_metrics_are_taken_and_said_not_to_be_used(
     client: httpx.AsyncClient, receiver: OtlpReceiver, sink: Sink
 ) -> None:
     logs = ExportLogsServiceRequest()

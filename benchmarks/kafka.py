@@ -1,0 +1,115 @@
+"""What one look at a Kafka cluster costs us: CPU, wall time and requests of a whole cycle, on a real broker.
+
+python -m benchmarks.kafka [--partitions 1000] [--groups 100] [--cycles 10]     (the long form: --partitions 10000)
+"""
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from benchmarks.figures import Figure, table
+from collectors.kafka import collector
+from demo import kafka
+from eventflow.domain.observations import LagSample, Observation, SourceStatus
+from tests.services import KafkaServer
+
+A_TOPIC = 100
+"""Partitions of each topic."""
+
+
+def measure(partitions: int = 1000, groups: int = 100, cycles: int = 10) -> list[Figure]:
+    """Nothing where no Kafka can be had."""
+    with tempfile.TemporaryDirectory(prefix="eventflow-kafka-") as folder:
+        server = KafkaServer(Path(folder), {"log.index.size.max.bytes": "16384"}, heap="2g")
+        try:
+            server.start()
+        except kafka.MissingError as error:
+            print(f"Kafka is left out: {error}")
+            return []
+        try:
+            _prepare(server, partitions, groups)
+            return asyncio.run(_look(server, partitions, groups, cycles))
+        finally:
+            server.kill()
+
+
+def _prepare(server: KafkaServer, partitions: int, groups: int) -> None:
+    """Each group reads one topic and is ten messages behind on every partition."""
+    where = {"bootstrap.servers": server.address, "log_level": 0}
+    admin, topics = AdminClient(where), [f"topic-{number:03}" for number in range(partitions // A_TOPIC)]
+    for first in range(0, len(topics), 10):
+        made = admin.create_topics([NewTopic(t, A_TOPIC, 1) for t in topics[first : first + 10]], request_timeout=120)
+        for done in made.values():
+            done.result(180)
+    producer = Producer({**where, "linger.ms": 50})
+    for topic in topics:
+        for number in range(A_TOPIC):
+            for _ in range(12):
+                producer.produce(topic, b"{}", partition=number)
+        producer.flush(60)
+    for number in range(groups):
+        topic = topics[number % len(topics)]
+        group = f"group-{number:03}"
+        at = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, n, 2) for n in range(A_TOPIC)])
+        while any(p.error for p in admin.alter_consumer_group_offsets([at])[group].result(60).topic_partitions):
+            time.sleep(0.5)
+
+
+async def _look(server: KafkaServer, partitions: int, groups: int, cycles: int) -> list[Figure]:
+    cpu: list[float] = []
+    wall: list[float] = []
+    calls: list[int] = []
+    samples = 0
+    used = time.process_time()
+    done = asyncio.Event()
+
+    async def emit(batch: Sequence[Observation]) -> None:
+        nonlocal used, samples
+        lags = [item for item in batch if isinstance(item, LagSample)]
+        assert all(sample.ready == 10 for sample in lags), "the lag is not what it must be"
+        samples = len(lags) or samples
+        if isinstance(status := batch[-1], SourceStatus):
+            cpu.append(time.process_time() - used)
+            wall.append(status.cycle_seconds)
+            calls.append(status.calls)
+            if len(cpu) > cycles:
+                done.set()
+            used = time.process_time()
+
+    looking = asyncio.create_task(collector("bench", server.url, 0.5).run(emit))
+    waiting = asyncio.create_task(done.wait())
+    await asyncio.wait({looking, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if looking.done():
+        looking.result()
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert samples == groups * A_TOPIC, (samples, groups)
+    what = f"Kafka, {partitions} partitions, {groups} groups"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        Figure(f"{what}: CPU of a cycle", median(cpu[1:]), "s", must=0.3, aim=0.2),
+        Figure(f"{what}: time of a cycle", median(wall[1:]), "s"),
+        Figure(f"{what}: requests of a cycle beyond one a group", median(calls[1:]) - groups, "", must=3),
+        Figure(f"{what}: peak memory", peak, "MiB"),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kafka", description=__doc__)
+    parser.add_argument("--partitions", type=int, default=1000)
+    parser.add_argument("--groups", type=int, default=100)
+    parser.add_argument("--cycles", type=int, default=10)
+    options = parser.parse_args()
+    print(table(measure(options.partitions, options.groups, options.cycles)))
+
+
+if __name__ == "__main__":
+    main()
