@@ -101,6 +101,7 @@ def test_a_url_is_taken_apart() -> None:
     assert (found.base, found.shown, found.vhost) == ("https://broker:15672/api", "broker:15672", "shop/eu")
     assert (found.user, found.password) == ("me", "p@ss")
     assert found.metrics == ("http://broker:15692/metrics/detailed", "http://other:15693/metrics/detailed")
+    assert Address.of("rabbitmq://h?take=a+b").take == Address.of("rabbitmq://h?take=a,b").take == ("a", "b")
     assert Address.of("rabbitmq://h").vhost == Address.of("rabbitmq://h/%2F").vhost == "/"
 
 
