@@ -31,7 +31,7 @@ setup: $(VENV)/ready-dev ## make .venv with everything for developing
 run: $(VENV)/ready-demo ## Eventflow alone; keeps its data in .eventflow (EVENTFLOW_DATA)
 	@exec $(PY) manage.py up
 
-demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka or redis for another broker)
+demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka, rabbitmq or redis for another broker)
 	@exec $(PY) manage.py demo --broker $(BROKER)
 
 test: setup ## the tests; those that need a service which is not here skip and say so

@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from demo import kafka
+from demo import kafka, rabbitmq
 
 NATS_SECONDS = 15.0
 KAFKA_SECONDS = 120.0
 REDIS_SECONDS = 15.0
+RABBITMQ_SECONDS = 90.0
 
 
 class DemoError(Exception):
@@ -129,7 +130,35 @@ class Redis:
         return None
 
 
-SERVERS: dict[str, type[Server]] = {"nats": Nats, "kafka": Kafka, "redis": Redis}
+class RabbitMq:
+    """A RabbitMQ node from the distribution's package, never as a service. Eventflow may take letters out of it."""
+
+    name = "RabbitMQ"
+
+    def command(self, folder: Path) -> list[str]:
+        if not rabbitmq.SERVER.exists():
+            raise DemoError("The demo on RabbitMQ needs its server: install the package rabbitmq-server")
+        if importlib.util.find_spec("aio_pika") is None or importlib.util.find_spec("httpx") is None:
+            raise DemoError("The demo on RabbitMQ needs its client libraries: run pip install '.[demo,rabbitmq]'")
+        self._ports = [_free_port() for _ in range(3)]
+        return [sys.executable, "-m", "demo.rabbitmq", str(folder.resolve()), *map(str, self._ports)]
+
+    def url(self, folder: Path, process: "subprocess.Popen[bytes]") -> str | None:
+        amqp, management, metrics = self._ports
+        deadline = time.monotonic() + RABBITMQ_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", management), 1),
+                socket.create_connection(("127.0.0.1", metrics), 1),
+                socket.create_connection(("127.0.0.1", amqp), 1),
+            ):
+                return f"rabbitmq://guest:guest@127.0.0.1:{management}/?amqp={amqp}&prometheus={metrics}&take=*"
+            time.sleep(0.1)
+        return None
+
+
+SERVERS: dict[str, type[Server]] = {"nats": Nats, "kafka": Kafka, "redis": Redis, "rabbitmq": RabbitMq}
 
 
 def _address(setting: str, default: str) -> tuple[str, str]:

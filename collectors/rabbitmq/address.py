@@ -39,10 +39,15 @@ class Address:
             raise CollectorError(f"the RabbitMQ URL names no host; write {EXAMPLE}", permanent=True)
         name = f"[{host}]" if ":" in host else host
         tls = parts.scheme.lower() == "rabbitmqs"
+
+        def words(option: str) -> list[str]:
+            """By comma, or by `+` where commas already stand between sources."""
+            return options.get(option, "").replace(",", " ").split()
+
         amqp = options.get("amqp", "")
         if amqp and not amqp.isdigit():
             raise CollectorError("the URL's ?amqp= is a port", permanent=True)
-        nodes = [node if ":" in node else f"{name}:{node}" for node in options.get("prometheus", "").split(",") if node]
+        nodes = [node if ":" in node else f"{name}:{node}" for node in words("prometheus")]
         if not all(node.rpartition(":")[2].isdigit() for node in nodes):
             raise CollectorError("the URL's ?prometheus= is a port, or host:port for each node", permanent=True)
         return cls(
@@ -55,5 +60,5 @@ class Address:
             ca_file=options.get("ca"),
             amqp=f"{name}:{amqp or (5671 if tls else 5672)}",
             tls=tls,
-            take=tuple(queue for queue in options.get("take", "").split(",") if queue),
+            take=tuple(words("take")),
         )

@@ -129,7 +129,9 @@ class RabbitMqCollector:
                     self._amqp,
                     name,
                     emit,
-                    partial(letters.letter, queue=name, source=self.name, now=now, keys=self._keys),
+                    partial(
+                        letters.letter, queue=name, source=self.name, now=now, keys=self._keys, queues=shape.queues
+                    ),
                 )
 
     # What the server tells

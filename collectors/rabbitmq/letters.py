@@ -6,7 +6,7 @@ the letter again: it is the same one if it has a message id, else a second one.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -49,8 +49,10 @@ async def take(amqp: Amqp, queue: str, emit: Emit, read: Callable[[Any], DeadLet
             return
 
 
-def letter(message: Any, queue: str, source: str, now: datetime, keys: Sequence[str]) -> DeadLetter:
-    """A message as a letter: `x-death` and the application's own headers tell what failed."""
+def letter(
+    message: Any, queue: str, source: str, now: datetime, *, keys: Sequence[str], queues: Collection[str]
+) -> DeadLetter:
+    """A message as a letter: `x-death` and the application's own headers tell what failed. `queues`: all there are."""
     headers = headers_of(message)
     failure = dead_letters.read(headers, known=True, correlation_keys=keys)
     fields, evidence = failure.fields, failure.evidence
@@ -64,6 +66,10 @@ def letter(message: Any, queue: str, source: str, now: datetime, keys: Sequence[
         value = dict(headers).get(f"{PROPERTY}{name}")
         if value and not fields.get(role):
             fields[role], evidence[role] = value[: dead_letters.MAX_FIELD_CHARS], f"property {name}"
+    group = fields.get("group")
+    if group in queues and fields.get("destination") not in queues:
+        # Where it can be put back for this group alone; the routing key would reach every queue bound alike.
+        fields["destination"], evidence["destination"] = group, f"queue of the group, by {evidence['group']}"
     fields["convention"] = fields["convention"] or "none (by name)"
     kept, cut = dead_letters.capped(headers)
     if cut:

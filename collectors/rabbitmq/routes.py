@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_KEYS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -61,18 +63,21 @@ class Map:
         return found
 
     def bound_to(self, queue: str) -> tuple[str, ...]:
-        """The exchanges that feed a queue, those behind them too."""
+        """What publishers and spans may call what feeds a queue: exchanges, those behind them, and routing keys.
+
+        A trailing `#` is written `>`, as patterns are elsewhere.
+        """
         names: dict[str, None] = {}
+        keys: dict[str, None] = {}
         waiting = [binding for binding in self._into.get(queue, ()) if binding.to_queue]
-        seen = set()
         while waiting:
             binding = waiting.pop()
-            if binding.source in seen:
-                continue
-            seen.add(binding.source)
-            names[binding.source] = None
-            waiting += [further for further in self._into.get(binding.source, ()) if not further.to_queue]
-        return tuple(sorted(names))
+            if binding.key and self.exchanges.get(binding.source) in ("direct", "topic"):
+                keys[binding.key[:-1] + ">" if binding.key.endswith(".#") else binding.key] = None
+            if binding.source not in names:
+                names[binding.source] = None
+                waiting += [further for further in self._into.get(binding.source, ()) if not further.to_queue]
+        return (*sorted(names), *sorted(keys.keys() - names.keys())[:MAX_KEYS])
 
     def resolve(self, exchange: str, key: str | None, seen: frozenset[str] = frozenset()) -> set[str]:
         """The queues that a message on `exchange` with `key` reaches. Without a key: those that it may reach."""

@@ -21,7 +21,7 @@ class Address:
     tls: bool
     ca_file: str | None
     streams: tuple[str, ...]
-    """Named by the operator: then no key is looked for."""
+    """Named by the operator, by comma or `+`: then no key is looked for."""
 
     @classmethod
     def of(cls, url: str) -> "Address":
@@ -45,5 +45,5 @@ class Address:
             password=unquote(parts.password) if parts.password else None,
             tls=parts.scheme.lower().startswith("rediss"),
             ca_file=options.get("ca"),
-            streams=tuple(name for name in named.split(",") if name),
+            streams=tuple(named.replace(",", " ").split()),
         )

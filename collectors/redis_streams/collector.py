@@ -120,7 +120,7 @@ class RedisStreamsCollector:
                     raise self._client.refused("SCAN", answer)
                 self._rights[LIST] = "denied"
                 await emit([self._status("blind", started, calls, received)])
-                raise CollectorError("can't list streams: allow +scan, or name them in the URL with ?streams=a,b")
+                raise CollectorError("can't list streams: allow +scan, or name them in the URL with ?streams=a+b")
             self._cursor, keys = answer
             self._passing.update(keys)
             self._keys |= dict.fromkeys(sorted(keys))
@@ -250,7 +250,7 @@ class RedisStreamsCollector:
     def _remarks(self) -> list[str]:
         said = []
         if self._rights[LIST] == "denied":
-            said.append("Not allowed to list streams: allow +scan, or name them in the URL with ?streams=a,b.")
+            said.append("Not allowed to list streams: allow +scan, or name them in the URL with ?streams=a+b.")
         if self._unseen:
             names = ", ".join(sorted(self._unseen)[:5])
             said.append(

@@ -60,15 +60,15 @@ class Letters:
 
     def places(self, streams: Sequence[Stream]) -> list[Place]:
         """The streams that hold letters."""
-        strong, rest = [], []
-        for stream in streams:
-            (strong if dead_letters.named_like_dead_letters(stream.name) == "strong" else rest).append(stream)
+        named = {stream.key: dead_letters.named_like_dead_letters(stream.name) for stream in streams}
+        strong = [stream for stream in streams if named[stream.key] == "strong"]
+        rest = [stream for stream in streams if named[stream.key] != "strong"]
         self._prove([stream for stream in rest if stream.newest and stream.key not in self._proved])
-        found = [Place(stream, "by-name", strict=False) for stream in strong]
-        for stream in rest:
-            if stream.key in self._proved or dead_letters.named_like_dead_letters(stream.name) == "weak":
-                found.append(Place(stream, "header-proved", strict=True))
-        return found
+        proved = [stream for stream in rest if stream.key in self._proved or named[stream.key] == "weak"]
+        return [
+            *(Place(stream, "by-name", strict=False) for stream in strong),
+            *(Place(stream, "header-proved", strict=True) for stream in proved),
+        ]
 
     def _prove(self, streams: Sequence[Stream]) -> None:
         """Whether the newest entry is a letter: a few streams in a cycle, the longest unlooked-at first."""

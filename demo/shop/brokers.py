@@ -5,7 +5,13 @@ from urllib.parse import urlsplit
 
 from demo.shop.broker import Broker, BrokerError
 
-MODULES = {"nats": "nats_broker", "tls": "nats_broker", "kafka": "kafka_broker", "redis-streams": "redis_broker"}
+MODULES = {
+    "nats": "nats_broker",
+    "tls": "nats_broker",
+    "kafka": "kafka_broker",
+    "redis-streams": "redis_broker",
+    "rabbitmq": "rabbitmq_broker",
+}
 
 
 async def connect(url: str, name: str, *, patient: bool = True) -> Broker:

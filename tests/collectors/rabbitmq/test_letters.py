@@ -11,7 +11,7 @@ from collectors.rabbitmq import collector, replayer
 from collectors.rabbitmq.letters import why_not
 from collectors.rabbitmq.parse import Queue
 from eventflow.domain.observations import DeadLetter, Observation
-from tests.collectors.rabbitmq.shop import Vhost
+from tests.collectors.rabbitmq.shop import Vhost, publish
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 
 pytestmark = pytest.mark.rabbitmq
@@ -59,6 +59,18 @@ async def test_a_taken_letter_is_told_by_its_x_death_and_its_properties(vhost: V
     assert (letter.content_type, letter.evidence["attempts"]) == ("application/json", "header x-death")
     assert letter.failed_at is not None
     assert ("tries", "3") in letter.headers
+
+
+async def test_a_letter_that_the_application_wrote_goes_back_to_the_queue_of_its_group(vhost: Vhost) -> None:
+    vhost.queue("payment")
+    vhost.queue("dlq.payment")
+    headers = {"x-original-subject": "orders.placed", "x-original-consumer": "payment", "x-exception-type": "E"}
+    async with vhost.channel() as channel:
+        await publish(channel, "dlq.payment", 1, headers=headers)
+    found = await run_until(collector("shop", taking(vhost), 0.2), lambda seen: seen.letters, seconds=30)
+    (letter,) = found.letters
+    assert (letter.destination, letter.group, letter.error_type) == ("payment", "payment", "E")
+    assert letter.evidence["destination"] == "queue of the group, by header x-original-consumer"
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])

@@ -45,6 +45,7 @@ def test_letters_are_followed_through_exchanges_behind_exchanges_and_alternates_
     assert route is not None
     assert (route.targets, route.lost) == (("last",), None)
     assert found.bound_to("last") == ("c",)
+    assert found.bound_to("work") == ()
 
 
 def test_a_letter_without_a_key_of_its_own_may_reach_every_bound_queue() -> None:
@@ -100,6 +101,7 @@ def test_a_url_is_taken_apart() -> None:
     assert (found.base, found.shown, found.vhost) == ("https://broker:15672/api", "broker:15672", "shop/eu")
     assert (found.user, found.password) == ("me", "p@ss")
     assert found.metrics == ("http://broker:15692/metrics/detailed", "http://other:15693/metrics/detailed")
+    assert Address.of("rabbitmq://h?take=a+b").take == Address.of("rabbitmq://h?take=a,b").take == ("a", "b")
     assert Address.of("rabbitmq://h").vhost == Address.of("rabbitmq://h/%2F").vhost == "/"
 
 
