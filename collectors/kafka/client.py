@@ -79,7 +79,7 @@ class Client:
         self.calls = 0
         self._name = "eventflow-" + "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
         self._client: Any = None
-        self._cluster: Any = None
+        self._leaders: dict[Partition, int] = {}
         self._admin: Any = None
         self._reader: Any = None
         self._trouble: Any = None
@@ -184,7 +184,7 @@ class Client:
         """Give the connections back; never raises, never waits long."""
         reader, client = self._reader, self._client
         self._bytes += self._admin_bytes
-        self._reader = self._client = self._admin = self._cluster = None
+        self._reader = self._client = self._admin = None
         self._admin_bytes = 0
         for ending in (reader.stop() if reader else None, client.close() if client else None):
             if ending is not None:
@@ -210,19 +210,20 @@ class Client:
             cluster: ClusterMetadata = await self._ends(self._client.fetch_all_metadata())
         except (KafkaError, OSError):
             raise CollectorError(f"Kafka at {self.address.shown} does not tell its topics: connection lost") from None
-        self._client.cluster = self._cluster = cluster
+        self._client.cluster = cluster
         names = sorted(name for name in cluster.topics() if not name.startswith("__"))
         found = {name: len(cluster.partitions_for_topic(name) or ()) for name in names}
+        every = (Partition(name, number) for name, count in found.items() for number in range(count))
+        leaders = ((partition, cluster.leader_for_partition(TopicPartition(*partition))) for partition in every)
+        self._leaders = {partition: node for partition, node in leaders if node is not None and node != -1}
         self._bytes += sum(15 + len(name) + 40 * count for name, count in found.items())
         return found
 
     async def offsets(self, asked: Mapping[Partition, int], isolation: int = UNCOMMITTED) -> Answer:
         """ListOffsets: one request per leading broker. What has no leader, or one that is away, is left out."""
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
-        leader = self._cluster.leader_for_partition
         for partition, at in asked.items():
-            node = leader(TopicPartition(partition.topic, partition.number))
-            if node is not None and node != -1:
+            if (node := self._leaders.get(partition)) is not None:
                 by_node.setdefault(node, {}).setdefault(partition.topic, []).append((partition.number, at))
         answers = await asyncio.gather(
             *(self._offsets_of(node, list(topics.items()), isolation) for node, topics in by_node.items()),
