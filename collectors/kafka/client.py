@@ -37,6 +37,8 @@ CONNECT_SECONDS = 4
 LATEST, EARLIEST = -1, -2
 UNCOMMITTED, COMMITTED = 0, 1
 FETCH_BYTES = 1024 * 1024
+SLICE = 0.1
+"""What holds no message ends no wait for messages: look this often how far the reader has come."""
 _NOT_ALLOWED_TOPIC = 29
 _STALE = {3, 5, 6, 9, 74, 76, 100}
 """Unknown topic, leader not available or not here, replica not available, old leader epoch: ask for topics again."""
@@ -384,7 +386,7 @@ class Client:
             while len(records) < at_most and (left := deadline - loop.time()) > 0:
                 self.calls += 1
                 found = await self._reading(
-                    self._reader.getmany(timeout_ms=int(left * 1000), max_records=at_most - len(records))
+                    self._reader.getmany(timeout_ms=int(min(left, SLICE) * 1000), max_records=at_most - len(records))
                 )
                 records += [_record(record) for many in found.values() for record in many]
                 for partition, there in at.items():

@@ -12,6 +12,7 @@ from collectors.base import Emit, poll
 from collectors.kafka import parse
 from collectors.kafka.client import EARLIEST, LATEST, Answer, Client, NotAllowedError
 from collectors.kafka.letters import Letters, Look
+from collectors.kafka.markers import Markers
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.places import Finder, Place
 from collectors.kafka.times import Estimate, Times
@@ -48,6 +49,7 @@ class KafkaCollector:
         self.seconds = seconds
         self._client = Client(url, name)
         self._finder = Finder()
+        self._markers = Markers()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
@@ -82,6 +84,7 @@ class KafkaCollector:
         groups = await self._look_at_groups()
         ends, now = await self._look_at_ends()
         oldest = await self._look_at_times(groups, ends, now)
+        await self._markers.look(self._client, groups, ends)
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
@@ -224,7 +227,8 @@ class KafkaCollector:
                 oldest: Estimate | None = None
                 if (known := times.get(partition)) is not None and partition in group.commits:
                     oldest = known.date(max(group.commits[partition], ends.start.get(partition, 0)), clock)
-                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest))
+                proved = self._markers.messages(partition, group.commits.get(partition), ends.end.get(partition))
+                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest, proved=proved))
         return samples
 
     def _status(self, started: float, calls: int, received: int) -> SourceStatus:

@@ -144,8 +144,9 @@ def lag(
     *,
     at: datetime,
     oldest: Estimate | None,
+    proved: int | None = None,
 ) -> LagSample:
-    """One group's lag on one partition."""
+    """One group's lag on one partition. `proved`: how many messages the waiting offsets really hold."""
     committed, start, end = group.commits.get(partition), ends.start.get(partition), ends.end.get(partition)
     if start is not None and end is not None and start > end:
         start = None  # told before the topic was made anew
@@ -154,6 +155,8 @@ def lag(
         ready, reason = None, NOT_ALLOWED
     elif ready != 0 and left(group, partition.topic):
         ready, reason = None, NOT_ASSIGNED
+    if ready and proved is not None:
+        ready = proved
     age = oldest if ready else None
     lost = max(0, start - committed) if start is not None and committed is not None else None
     return LagSample(
