@@ -5,18 +5,17 @@ refusal is told from silence, no message or log line holds credentials. Joins no
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
 from collectors.kafka.address import Address
-from collectors.kafka.parse import Group, Partition, Record, instant, text
+from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, GroupsClient, NotAllowedError
+from collectors.kafka.parse import Partition, Record, instant, text
 
 try:
-    import confluent_kafka as rd
     from aiokafka import AIOKafkaConsumer, TopicPartition
     from aiokafka.abc import AbstractTokenProvider
     from aiokafka.client import AIOKafkaClient
@@ -24,7 +23,6 @@ try:
     from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
     from aiokafka.helpers import create_ssl_context
     from aiokafka.protocol.offset import OffsetRequest
-    from confluent_kafka.admin import AdminClient
 except ImportError:
     raise CollectorError(
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
@@ -32,27 +30,18 @@ except ImportError:
 
 from collectors.kafka.oauth import fetch_token
 
-ANSWER_SECONDS = 5.0
-CONNECT_SECONDS = 4
 LATEST, EARLIEST = -1, -2
 UNCOMMITTED, COMMITTED = 0, 1
 FETCH_BYTES = 1024 * 1024
+SLICE = 0.1
+"""What holds no message ends no wait for messages: look this often how far the reader has come."""
 _NOT_ALLOWED_TOPIC = 29
-_STALE = {3, 5, 6, 9, 74, 76, 100}
-"""Unknown topic, leader not available or not here, replica not available, old leader epoch: ask for topics again."""
 
 # Both libraries log every reconnect; what matters of it becomes the source's status.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 T = TypeVar("T")
 
-
-class NotAllowedError(CollectorError):
-    """We may not do this. `right` names what would have to be granted, `topics` on what if it was told."""
-
-    def __init__(self, right: str, topics: Iterable[str] = ()) -> None:
-        super().__init__(f"not allowed: grant {right} to see more")
-        self.right = right
-        self.topics = frozenset(topics)
+__all__ = ["EARLIEST", "LATEST", "Answer", "Client", "NotAllowedError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +60,15 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the library ships
         return (await asyncio.to_thread(fetch_token, self._address))[0]
 
 
-class Client:
+class Client(GroupsClient):
     """One cluster. `calls` and `received_bytes` count what we cost it."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.address = Address.of(url)
-        self.calls = 0
-        self._name = "eventflow-" + "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+        super().__init__(url, name)
         self._client: Any = None
-        self._cluster: Any = None
-        self._admin: Any = None
+        self._leaders: dict[Partition, int] = {}
         self._reader: Any = None
-        self._trouble: Any = None
         self._bytes = 0
-        self._admin_bytes = 0
 
     @property
     def received_bytes(self) -> int:
@@ -92,19 +76,11 @@ class Client:
             self._admin.poll(0)
         return self._bytes + self._admin_bytes
 
-    @property
-    def brokers(self) -> int:
-        return len(self._client.cluster.brokers()) if self._client is not None else 0
-
     # Connecting
 
     async def connect(self) -> None:
         """Connect once. Raises CollectorError quickly; permanent when the cluster knows us not."""
-        self._trouble = None
-        self._admin = AdminClient(
-            self.librdkafka()
-            | {"statistics.interval.ms": 1000, "stats_cb": self._on_statistics, "error_cb": self._on_error}
-        )
+        self._open_admin()
         try:
             self._client = AIOKafkaClient(**self._options(), metadata_max_age_ms=3_600_000)
             await self._ends(self._client.bootstrap(), CONNECT_SECONDS * (len(self.address.servers) + 1))
@@ -112,19 +88,6 @@ class Client:
             why = await self._connect_error(error)
             await self.close()
             raise why from None
-
-    def librdkafka(self) -> dict[str, Any]:
-        """confluent-kafka's configuration of a client here."""
-        options: dict[str, Any] = {
-            **self.address.librdkafka(),
-            "client.id": self._name,
-            "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
-            "socket.connection.setup.timeout.ms": CONNECT_SECONDS * 1000,
-            "log_level": 0,
-        }
-        if self.address.mechanism == "OAUTHBEARER":
-            options["oauth_cb"] = lambda _: fetch_token(self.address)
-        return options
 
     def _options(self) -> dict[str, Any]:
         where = self.address
@@ -150,41 +113,15 @@ class Client:
         """Why it did not work: the other library tells refused credentials from a closed port."""
         if isinstance(error, CollectorError) and error.permanent:
             return error
-        where = self.address.shown
         if isinstance(error, (FileNotFoundError, ValueError)):
             return CollectorError("a certificate file named in the source's URL can't be read", permanent=True)
-        for _ in range(20):
-            self._admin.poll(0.1)
-            if self._trouble is not None:
-                break
-            await asyncio.sleep(0.1)
-        code = self._trouble.code() if self._trouble is not None else None
-        if code in (rd.KafkaError._AUTHENTICATION, rd.KafkaError.SASL_AUTHENTICATION_FAILED):
-            return CollectorError(
-                f"Kafka at {where} refuses our credentials: correct user, password and mechanism in the source's URL",
-                permanent=True,
-            )
-        if code == rd.KafkaError._SSL:
-            return CollectorError(
-                f"no TLS with Kafka at {where}: is it TLS there, is its certificate trusted (?ca=/path.pem)?"
-            )
-        if code == rd.KafkaError._RESOLVE:
-            return CollectorError(f"can't reach Kafka at {where}: its host name is unknown")
-        hint = "" if self.address.tls or self.address.mechanism else " (or it wants TLS or a password)"
-        return CollectorError(f"can't reach Kafka at {where}: connection refused, closed or no answer{hint}")
-
-    def _on_error(self, error: Any) -> None:
-        if error.code() != rd.KafkaError._ALL_BROKERS_DOWN:
-            self._trouble = error
-
-    def _on_statistics(self, statistics: str) -> None:
-        self._admin_bytes = int(json.loads(statistics).get("rx_bytes", 0))
+        return await self._why()
 
     async def close(self) -> None:
         """Give the connections back; never raises, never waits long."""
         reader, client = self._reader, self._client
         self._bytes += self._admin_bytes
-        self._reader = self._client = self._admin = self._cluster = None
+        self._reader = self._client = self._admin = None
         self._admin_bytes = 0
         for ending in (reader.stop() if reader else None, client.close() if client else None):
             if ending is not None:
@@ -193,13 +130,6 @@ class Client:
                         await ending
                 except (KafkaError, OSError, TimeoutError):
                     pass  # it is being given up anyway
-
-    async def _ends(self, call: Awaitable[T], seconds: float = ANSWER_SECONDS) -> T:
-        try:
-            async with asyncio.timeout(seconds):
-                return await call
-        except TimeoutError:
-            raise CollectorError(f"Kafka at {self.address.shown} gave no answer in {seconds:.0f} s") from None
 
     # Topics and offsets
 
@@ -210,19 +140,21 @@ class Client:
             cluster: ClusterMetadata = await self._ends(self._client.fetch_all_metadata())
         except (KafkaError, OSError):
             raise CollectorError(f"Kafka at {self.address.shown} does not tell its topics: connection lost") from None
-        self._client.cluster = self._cluster = cluster
+        self._client.cluster = cluster
+        self.brokers = len(cluster.brokers())
         names = sorted(name for name in cluster.topics() if not name.startswith("__"))
         found = {name: len(cluster.partitions_for_topic(name) or ()) for name in names}
+        every = (Partition(name, number) for name, count in found.items() for number in range(count))
+        leaders = ((partition, cluster.leader_for_partition(TopicPartition(*partition))) for partition in every)
+        self._leaders = {partition: node for partition, node in leaders if node is not None and node != -1}
         self._bytes += sum(15 + len(name) + 40 * count for name, count in found.items())
         return found
 
     async def offsets(self, asked: Mapping[Partition, int], isolation: int = UNCOMMITTED) -> Answer:
         """ListOffsets: one request per leading broker. What has no leader, or one that is away, is left out."""
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
-        leader = self._cluster.leader_for_partition
         for partition, at in asked.items():
-            node = leader(TopicPartition(partition.topic, partition.number))
-            if node is not None and node != -1:
+            if (node := self._leaders.get(partition)) is not None:
                 by_node.setdefault(node, {}).setdefault(partition.topic, []).append((partition.number, at))
         answers = await asyncio.gather(
             *(self._offsets_of(node, list(topics.items()), isolation) for node, topics in by_node.items()),
@@ -258,101 +190,6 @@ class Client:
             ) from None
         return answer.topics
 
-    # Groups
-
-    async def _future(self, future: Any, right: str) -> Any:
-        try:
-            return await self._ends(asyncio.wrap_future(future), ANSWER_SECONDS + 1)
-        except rd.KafkaException as refusal:
-            error = refusal.args[0]
-            if error.code() in (
-                rd.KafkaError.GROUP_AUTHORIZATION_FAILED,
-                rd.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-                rd.KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            ):
-                raise NotAllowedError(right) from None
-            raise CollectorError(f"Kafka at {self.address.shown} did not answer: {error.str()[:200]}") from None
-
-    async def may_see_all_groups(self) -> bool | None:
-        """Whether Describe on the cluster is granted: without it the list of groups is silently shortened."""
-        self.calls += 1
-        try:
-            found = await self._future(
-                self._admin.describe_cluster(include_authorized_operations=True), "Describe on the cluster"
-            )
-        except CollectorError:
-            return None
-        granted = {operation.name for operation in found.authorized_operations or ()}
-        return None if not granted else bool(granted & {"DESCRIBE", "ALL"})
-
-    async def groups(self) -> list[Group]:
-        """Every group we may see: name, kind (classic, consumer, other) and state. One request per broker."""
-        self.calls += max(1, self.brokers)
-        found = await self._future(self._admin.list_consumer_groups(), "Describe on the cluster")
-        if found.errors:  # a part of the groups would look as if the others were gone
-            why = found.errors[0].str()[:200]
-            raise CollectorError(f"Kafka at {self.address.shown} does not tell all its groups: {why}")
-        return [
-            Group(
-                group.group_id,
-                group.type.name.lower() if group.type is not None else "unknown",
-                group.state.name.lower() if group.state is not None else "unknown",
-            )
-            for group in found.valid
-        ]
-
-    async def describe(self, groups: Iterable[Group]) -> bool:
-        """Fill in members and assignments; False when some may not be seen."""
-        by_name = {group.name: group for group in groups}
-        if not by_name:
-            return True
-        self.calls += len(by_name)
-        allowed = True
-        for name, future in self._admin.describe_consumer_groups(list(by_name)).items():
-            group = by_name[name]
-            try:
-                found = await self._future(future, f"Describe on group {name}")
-            except NotAllowedError:
-                allowed = False
-                continue
-            except CollectorError:
-                continue  # gone meanwhile, or its coordinator moves: the next cycle tells
-            group.members, group.assigned, group.readers = len(found.members), set(), {}
-            for member in found.members:
-                read = {Partition(p.topic, p.partition) for p in _assigned(member)}
-                group.assigned |= read
-                for topic in {partition.topic for partition in read}:
-                    group.readers[topic] = group.readers.get(topic, 0) + 1
-        return allowed
-
-    async def commits(self, groups: Iterable[Group]) -> tuple[set[str], set[str]]:
-        """Fill in what each group has committed, one request each; names of the refused and of the unanswered."""
-        wanted = list(groups)
-        self.calls += len(wanted)
-        futures = [
-            self._admin.list_consumer_group_offsets([rd.ConsumerGroupTopicPartitions(group.name)])[group.name]
-            for group in wanted
-        ]
-        refused: set[str] = set()
-        silent: set[str] = set()
-        for group, future in zip(wanted, futures, strict=True):
-            try:
-                found = await self._future(future, f"Describe on group {group.name}")
-            except NotAllowedError:
-                refused.add(group.name)
-                continue
-            except CollectorError:  # its coordinator is away or moves
-                if len(silent) + 1 == len(wanted):
-                    raise
-                silent.add(group.name)
-                continue
-            group.commits = {
-                Partition(at.topic, at.partition): at.offset
-                for at in found.topic_partitions
-                if at.offset >= 0 and at.error is None
-            }
-        return refused, silent
-
     # Records
 
     async def read(
@@ -383,7 +220,7 @@ class Client:
             while len(records) < at_most and (left := deadline - loop.time()) > 0:
                 self.calls += 1
                 found = await self._reading(
-                    self._reader.getmany(timeout_ms=int(left * 1000), max_records=at_most - len(records))
+                    self._reader.getmany(timeout_ms=int(min(left, SLICE) * 1000), max_records=at_most - len(records))
                 )
                 records += [_record(record) for many in found.values() for record in many]
                 for partition, there in at.items():
@@ -404,10 +241,6 @@ class Client:
             raise NotAllowedError(f"Read on topic {', '.join(topics)[:200]}", topics) from None
         except (KafkaConnectionError, KafkaError, OSError) as error:
             raise CollectorError(f"reading from Kafka at {self.address.shown} failed: {type(error).__name__}") from None
-
-
-def _assigned(member: Any) -> Any:
-    return member.assignment.topic_partitions if member.assignment else ()
 
 
 def _record(found: Any) -> Record:

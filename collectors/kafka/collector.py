@@ -12,6 +12,7 @@ from collectors.base import Emit, poll
 from collectors.kafka import parse
 from collectors.kafka.client import EARLIEST, LATEST, Answer, Client, NotAllowedError
 from collectors.kafka.letters import Letters, Look
+from collectors.kafka.markers import Markers
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.places import Finder, Place
 from collectors.kafka.times import Estimate, Times
@@ -48,9 +49,11 @@ class KafkaCollector:
         self.seconds = seconds
         self._client = Client(url, name)
         self._finder = Finder()
+        self._markers = Markers()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
+        self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
@@ -81,6 +84,7 @@ class KafkaCollector:
         groups = await self._look_at_groups()
         ends, now = await self._look_at_ends()
         oldest = await self._look_at_times(groups, ends, now)
+        await self._markers.look(self._client, groups, ends)
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
@@ -107,6 +111,7 @@ class KafkaCollector:
         if not self._due("topics", (SOON_SECONDS if count <= FEW_PARTITIONS else SLOW_SECONDS) if count else 0):
             return
         before, self._topics = self._topics, await self._client.topics()
+        self._partitions = {topic: [Partition(topic, n) for n in range(count)] for topic, count in self._topics.items()}
         self._rights[TOPICS] = "allowed" if self._topics else "unknown"
         if before.keys() != self._topics.keys():
             self._asked_at.pop("starts", None)
@@ -145,7 +150,7 @@ class KafkaCollector:
         return [group for group in groups if group.name not in refused | self._silent]
 
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
-        every = [Partition(topic, number) for topic, count in self._topics.items() for number in range(count)]
+        every = [partition for partitions in self._partitions.values() for partition in partitions]
         if self._due("starts", SLOW_SECONDS if len(every) > FEW_PARTITIONS else STARTS_SECONDS):
             answer = await self._client.offsets(dict.fromkeys(every, EARLIEST))
             self._start = {partition: offset for partition, (offset, _) in answer.found.items()}
@@ -153,8 +158,7 @@ class KafkaCollector:
         if len(answer.found) + len(answer.refused) < len(every):
             self._asked_at.pop("topics", None)  # a leader moved: ask who leads now
         ends = {partition: offset for partition, (offset, _) in answer.found.items()}
-        start = {p: min(offset, ends.get(p, offset)) for p, offset in self._start.items()}
-        return Ends(start, ends, answer.refused), datetime.now(UTC)
+        return Ends(self._start, ends, answer.refused), datetime.now(UTC)
 
     async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
         """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
@@ -198,16 +202,15 @@ class KafkaCollector:
         at = {place.topic: place for place in places}
         samples = []
         for topic, count in self._topics.items():
-            partitions = [Partition(topic, number) for number in range(count)]
-            known = all(partition in ends.end for partition in partitions)
-            kept = known and all(partition in ends.start for partition in partitions)
-            total = sum(ends.end[partition] for partition in partitions) if known else None
+            last = [ends.end.get(partition) for partition in self._partitions[topic]]
+            first = [ends.start.get(partition) for partition in self._partitions[topic]]
+            total = parse.total(last)
             place = at.get(topic)
             of = self._finder.letters_of(place, self._topics, self._groups) if place else ()
             samples.append(
                 DestinationSample(
                     self.name, self.system, topic, "topic", now,
-                    messages=total - sum(ends.start[p] for p in partitions) if kept and total is not None else None,
+                    messages=parse.kept(first, last),
                     published_total=total, partitions=count, dead_letters_of=of,
                     dead_letter_certainty=place.certainty if place and of else None,
                 )
@@ -224,7 +227,8 @@ class KafkaCollector:
                 oldest: Estimate | None = None
                 if (known := times.get(partition)) is not None and partition in group.commits:
                     oldest = known.date(max(group.commits[partition], ends.start.get(partition, 0)), clock)
-                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest))
+                proved = self._markers.messages(partition, group.commits.get(partition), ends.end.get(partition))
+                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest, proved=proved))
         return samples
 
     def _status(self, started: float, calls: int, received: int) -> SourceStatus:

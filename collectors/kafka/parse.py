@@ -4,7 +4,7 @@ Promises: no commit is unknown and not zero, a commit past the end is unknown, l
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
@@ -100,6 +100,17 @@ def watched(group: Group, partitions: Mapping[str, int]) -> list[Partition]:
     return sorted(p for p in both if p.number < partitions.get(p.topic, 0))
 
 
+def total(values: Sequence[int | None]) -> int | None:
+    """A sum is only known when all its parts are."""
+    return None if None in values else sum(value for value in values if value is not None)
+
+
+def kept(first: Sequence[int | None], last: Sequence[int | None]) -> int | None:
+    """How many offsets lie between; at most so many messages, fewer on compacted and transactional topics."""
+    pairs = zip(first, last, strict=True)
+    return total([None if a is None or b is None else max(0, b - a) for a, b in pairs])
+
+
 def waiting(committed: int | None, start: int | None, end: int | None) -> tuple[int | None, str | None]:
     """How many records wait, or why that is not known."""
     if end is None:
@@ -133,14 +144,19 @@ def lag(
     *,
     at: datetime,
     oldest: Estimate | None,
+    proved: int | None = None,
 ) -> LagSample:
-    """One group's lag on one partition."""
+    """One group's lag on one partition. `proved`: how many messages the waiting offsets really hold."""
     committed, start, end = group.commits.get(partition), ends.start.get(partition), ends.end.get(partition)
+    if start is not None and end is not None and start > end:
+        start = None  # told before the topic was made anew
     ready, reason = waiting(committed, start, end)
     if partition in ends.refused:
         ready, reason = None, NOT_ALLOWED
     elif ready != 0 and left(group, partition.topic):
         ready, reason = None, NOT_ASSIGNED
+    if ready and proved is not None:
+        ready = proved
     age = oldest if ready else None
     lost = max(0, start - committed) if start is not None and committed is not None else None
     return LagSample(

@@ -35,7 +35,8 @@ def parse(entry: str) -> ConfiguredSource:
         name, url = "", entry.strip()
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        first = urlsplit("//" + parts.netloc.rpartition("@")[2].partition(",")[0])
+        host, port = first.hostname, first.port
     except ValueError as error:
         raise SourceError(f"source {name or 'without a name'}: its URL has no readable host and port") from error
     if not parts.scheme or "://" not in url:
@@ -50,7 +51,13 @@ def parse(entry: str) -> ConfiguredSource:
 
 def parse_all(entries: Sequence[str]) -> list[ConfiguredSource]:
     """All entries; two of one name cannot be told apart."""
-    found = [parse(entry) for entry in entries if entry.strip()]
+    whole: list[str] = []
+    for entry in entries:
+        if whole and entry.strip() and "://" not in entry:  # one more server of the same cluster
+            whole[-1] += f",{entry.strip()}"
+        else:
+            whole.append(entry)
+    found = [parse(entry) for entry in whole if entry.strip()]
     names = [source.name for source in found]
     for name in names:
         if names.count(name) > 1:

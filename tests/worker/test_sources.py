@@ -34,3 +34,12 @@ def test_credentials_are_in_no_message_and_no_repr() -> None:
     with pytest.raises(SourceError) as caught:
         parse("nats://me:hunter2@broker:port")
     assert "hunter2" not in str(caught.value)
+
+
+def test_one_clusters_servers_by_comma_stay_one_source() -> None:
+    parts = ["shop=kafka://u:p@a:9092", "b:9092?mechanism=PLAIN", "jobs=nats://n:4222"]
+    assert [(source.name, source.url) for source in parse_all(parts)] == [
+        ("shop", "kafka://u:p@a:9092,b:9092?mechanism=PLAIN"),
+        ("jobs", "nats://n:4222"),
+    ]
+    assert parse("kafka://u:p@a:9092,b:9092").name == "a:9092"

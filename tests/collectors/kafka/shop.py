@@ -68,6 +68,15 @@ class Shop:
             producer.produce(topic, value, key, partition, headers=list(headers), **when)
         assert producer.flush(20) == 0
 
+    def transact(self, topic: str, times: int = 1) -> None:
+        """Committed transactions of one message each: every one leaves a marker behind its message."""
+        producer = Producer({**self.where, "transactional.id": unique("writer")})
+        producer.init_transactions(30)
+        for _ in range(times):
+            producer.begin_transaction()
+            producer.produce(topic, b"{}", partition=0)
+            producer.commit_transaction(30)
+
     def consumer(self, group: str, topics: Sequence[str], **config: Any) -> Consumer:
         """A member that has its partitions."""
         consumer = Consumer(

@@ -139,3 +139,19 @@ async def test_a_topic_is_told_with_its_partitions_and_all_that_was_ever_publish
     shop.trim(topic, 5, partition=2)
     found = (await look(shop)).destination(topic)
     assert (found.kind, found.partitions, found.published_total, found.messages) == ("topic", 3, 8, 3)
+
+
+async def test_a_group_with_only_transaction_markers_ahead_is_caught_up(shop: Shop) -> None:
+    topic, done, behind = shop.topic("orders"), unique("done"), unique("behind")
+    shop.transact(topic, 3)  # offsets 0, 2, 4 hold messages; 1, 3, 5 markers
+    shop.commit(done, topic, 5)
+    shop.commit(behind, topic, 3)
+    assert shop.by_the_tool(done)[topic, "0"] == (5, 6, 1)
+
+    def proved(seen: Recorder) -> bool:
+        return (lags(seen, done)[topic, "0"].ready, lags(seen, behind)[topic, "0"].ready) == (0, 1)
+
+    seen = await run_until(collector("shop", shop.server.url, 0.1), lambda s: lags(s, done) and proved(s), seconds=30)
+    assert proved(seen)
+    shop.transact(topic)
+    assert lags(await look(shop), done)[topic, "0"].ready == 3  # until it is looked at again
