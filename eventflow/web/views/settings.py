@@ -84,7 +84,7 @@ def imports(request: HttpRequest) -> HttpResponse:
         status = 413 if too_large else 400
         large = f"The file is larger than {LARGEST_IMPORT // 2**20} MiB."
         problem = large if too_large else "Choose a file that is not empty."
-    context = {"jobs": import_queries.newest(), "limit": LARGEST_IMPORT, "problem": problem}
+    context = {"jobs": import_queries.newest(), "limit_mib": LARGEST_IMPORT // 2**20, "problem": problem}
     return render(request, "settings/imports.html", context, status=status)
 
 
