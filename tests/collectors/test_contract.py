@@ -18,9 +18,10 @@ import collectors
 from collectors.base import Collector, CollectorError, Emit
 from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
-from collectors.otlp import OtlpReceiver
+from collectors.otlp import OtlpReceiver, parse
 from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.redis_streams import collector as redis_collector
+from collectors.zipkin import ZipkinReceiver
 from eventflow.domain.observations import DeadLetter, DestinationSample, Observation, SpanBatch
 from eventflow.worker.collect import supervise
 from tests.collectors.kafka.shop import LETTER_HEADERS as KAFKA_LETTER_HEADERS
@@ -211,6 +212,27 @@ class OtlpBench:
         return keys
 
 
+class ZipkinBench:
+    """The same, one Zipkin span per request."""
+
+    def collector(self) -> Collector:
+        return ZipkinReceiver("127.0.0.1:0", lambda body: parse.from_protobuf(body).spans)
+
+    async def happen(self, running: Collector) -> set[str]:
+        assert isinstance(running, ZipkinReceiver)
+        async with asyncio.timeout(10):
+            await running.ready.wait()
+        keys = set()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for number in range(1, HOW_MANY + 1):
+                trace, span = f"{number:032x}", f"{number:016x}"
+                sent = [{"traceId": trace, "id": span, "timestamp": 1764000000000000, "kind": "CONSUMER"}]
+                answer = await client.post(f"http://127.0.0.1:{running.port}/api/v2/spans", json=sent)
+                if answer.status_code == 202:
+                    keys.add(f"{trace} {span}")
+        return keys
+
+
 def export_request(trace: str, span: str) -> dict[str, Any]:
     times = {"startTimeUnixNano": "1764000000000000000", "endTimeUnixNano": "1764000001000000000"}
     spans = [{"traceId": trace, "spanId": span, "name": "process", "kind": 5, **times}]
@@ -293,9 +315,14 @@ async def rabbitmq_bench(rabbitmq_process: RabbitMqServer) -> AsyncIterator[Rabb
         yield await RabbitMqBench(vhost).prepare()
 
 
-@pytest.fixture(params=["kafka", "nats", "otlp", "redis", "rabbitmq"])
+RECEIVERS: dict[str, Callable[[], Bench]] = {"otlp": OtlpBench, "zipkin": ZipkinBench}
+
+
+@pytest.fixture(params=["kafka", "nats", "otlp", "redis", "rabbitmq", "zipkin"])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    found: Bench = OtlpBench() if request.param == "otlp" else request.getfixturevalue(f"{request.param}_bench")
+    if request.param in RECEIVERS:
+        return RECEIVERS[request.param]()
+    found: Bench = request.getfixturevalue(f"{request.param}_bench")
     return found
 
 
