@@ -52,6 +52,8 @@ EVENTFLOW_OTLP_GRPC = os.environ.get("EVENTFLOW_OTLP_GRPC", "127.0.0.1:4317")
 EVENTFLOW_OTLP_MAX_BYTES = int(_number("EVENTFLOW_OTLP_MAX_BYTES", 64 * 1024 * 1024))
 EVENTFLOW_OTLP_CORS = _list("EVENTFLOW_OTLP_CORS")
 EVENTFLOW_ZIPKIN = os.environ.get("EVENTFLOW_ZIPKIN", "127.0.0.1:9411").strip()
+# Nobody asked for the default port: a second copy on this machine goes without.
+EVENTFLOW_ZIPKIN_IF_FREE = "EVENTFLOW_ZIPKIN" not in os.environ
 if EVENTFLOW_ZIPKIN.lower() in {"off", "no", "0"}:
     EVENTFLOW_ZIPKIN = ""
 # Without any, everybody who reaches the receivers may send.

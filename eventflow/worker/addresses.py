@@ -16,6 +16,15 @@ def parse(setting: str, value: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def is_free(setting: str, value: str) -> bool:
+    """Whether `value` could be listened on now."""
+    try:
+        listen(setting, value).close()
+    except AddressError:
+        return False
+    return True
+
+
 def listen(setting: str, value: str) -> socket.socket:
     """A bound, listening socket. Raises AddressError that says what to do when it can't be had."""
     host, port = parse(setting, value)

@@ -174,7 +174,7 @@ class Service:
                     tokens=settings.EVENTFLOW_INGEST_TOKENS,
                 )
             )
-            if not settings.EVENTFLOW_ZIPKIN:
+            if not _wants_zipkin():
                 await sync_to_async(record.source.forget)(ZipkinReceiver.system)
             else:
                 found.append(
@@ -207,6 +207,14 @@ class Service:
         await collect.supervise(found, emit, on_status=on_status, now=timezone.now)
         # Every collector has stopped for good and said why; the pages that tell it go on.
         await self._stop.wait()
+
+
+def _wants_zipkin() -> bool:
+    address = settings.EVENTFLOW_ZIPKIN
+    if address and settings.EVENTFLOW_ZIPKIN_IF_FREE and not addresses.is_free("EVENTFLOW_ZIPKIN", address):
+        log.info("Zipkin spans are not received: %s is taken. EVENTFLOW_ZIPKIN names another address.", address)
+        return False
+    return bool(address)
 
 
 def bind_web(roles: Sequence[str]) -> socket.socket | None:

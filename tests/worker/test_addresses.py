@@ -26,3 +26,12 @@ def test_what_is_no_address_is_told_with_an_example(value: str) -> None:
 
 def test_ipv6_addresses_lose_their_brackets() -> None:
     assert addresses.parse("EVENTFLOW_HTTP", "[::1]:8000") == ("::1", 8000)
+
+
+def test_a_port_is_free_until_somebody_listens() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        value = f"127.0.0.1:{other.getsockname()[1]}"
+        other.listen()
+        assert not addresses.is_free("EVENTFLOW_ZIPKIN", value)
+    assert addresses.is_free("EVENTFLOW_ZIPKIN", value)
