@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -71,6 +72,7 @@ class RabbitMqServer:
         (folder / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         self._environment = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
             "HOME": str(folder),  # the cookie lies there
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -98,7 +100,14 @@ class RabbitMqServer:
             for command in (epmd, [str(RABBITMQ)]):
                 self._processes.append(
                     subprocess.Popen(
-                        command, env=self._environment, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+                        # On the leash: a test run that is killed leaves no node behind.
+                        [sys.executable, "-m", "demo.leash", *command],
+                        env=self._environment,
+                        stdin=subprocess.PIPE,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                        cwd=self.folder,
                     )
                 )
         deadline = time.monotonic() + 90
@@ -120,6 +129,8 @@ class RabbitMqServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if process.stdin:
+                process.stdin.close()
         self._processes.clear()
 
     def control(self, *words: str) -> str:
