@@ -19,13 +19,13 @@ from eventflow.domain.flow_query import FlowFacets, FlowPage, FlowQuery
 from eventflow.store import spans
 from eventflow.store.models import DeadLetter, FlowMember, FlowRow, MessageTrace
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans.summaries import needle, put_together, summary_of
+from eventflow.store.spans.summaries import names, needle, put_together, summary_of
 from eventflow.store.spans.text import fit
 
 LOOK_STEP = 20_000
 LOOK_STEPS = 5
 """Lines looked at for one page at most: `LOOK_STEP` times this. The cursor goes on behind them."""
-FACET_LINES = 2_000
+FACET_LINES = 500
 FOUND = 50
 
 
@@ -78,13 +78,13 @@ def page(query: FlowQuery, cursor: str | None, limit: int, now: datetime) -> Flo
 
 def facets(query: FlowQuery, now: datetime) -> FlowFacets:
     """Names to narrow a query by, counted over the newest lines that match it."""
-    rows = _base(query).filter(_matching(query))[:FACET_LINES]
-    lines = [summary_of(row) for row in rows]
+    columns = ("services", "destinations", "event_types", "status")
+    rows = list(_base(query).filter(_matching(query)).values_list(*columns)[:FACET_LINES])
     return FlowFacets(
-        services=_common(mark.name for line in lines for mark in line.services),
-        destinations=_common(name for line in lines for name in line.destinations),
-        event_types=_common(name for line in lines for name in line.event_types),
-        statuses=tuple(Counter(line.status for line in lines).most_common()),
+        services=_common(line.partition("\t")[0] for row in rows for line in names(row[0])),
+        destinations=_common(name for row in rows for name in names(row[1])),
+        event_types=_common(name for row in rows for name in names(row[2])),
+        statuses=tuple(Counter(FlowStatus(row[3]) for row in rows).most_common()),
     )
 
 

@@ -207,9 +207,9 @@ def summary_of(row: FlowRow) -> FlowSummary:
         ended_ns=row.ended_ns,
         first_destination=row.first_destination or None,
         first_service=row.first_service or None,
-        services=tuple(ServiceMark(*line.split("\t")) for line in _read(row.services)),
-        destinations=tuple(_read(row.destinations)),
-        event_types=tuple(_read(row.event_types)),
+        services=tuple(ServiceMark(*line.split("\t")) for line in names(row.services)),
+        destinations=tuple(names(row.destinations)),
+        event_types=tuple(names(row.event_types)),
         events=row.events,
         deliveries=row.deliveries,
         failed=row.failed,
@@ -229,7 +229,8 @@ def _lines(names: Iterable[str]) -> str:
     return f"\n{text}\n" if text else ""
 
 
-def _read(lines: str) -> list[str]:
+def names(lines: str) -> list[str]:
+    """The names in a column of lines."""
     return [line for line in lines.split("\n") if line]
 
 
