@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.required import missing
 from tests.services import PostgresServer, postgres_binaries
 
 HERE = Path(__file__).parent
@@ -14,8 +15,9 @@ HERE = Path(__file__).parent
 
 @pytest.mark.postgres
 @pytest.mark.skipif(bool(os.environ.get("DATABASE_URL")), reason="runs on the database of DATABASE_URL already")
-@pytest.mark.skipif(postgres_binaries() is None, reason="NO POSTGRESQL HERE: half of the store's promises are unproved")
 def test_the_store_keeps_its_promises_on_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
+    if postgres_binaries() is None:
+        missing("postgres", "half of the store's promises are unproved")
     folder = tmp_path_factory.mktemp("postgres")
     # The server runs as another user: every folder above must let it through.
     for above in (folder, folder.parent, folder.parent.parent):
