@@ -297,7 +297,7 @@ class Client:
 
         try:
             await self._connection.subscribe(subject, cb=callback)
-            # Twice: nats-py's ping overtakes what is still to be sent, so only a second one is answered after the refusal.
+            # Twice: nats-py's ping overtakes what is still to be sent; only a second one is answered after the refusal.
             await self._connection.flush(timeout=int(ANSWER_SECONDS))
             await self._connection.flush(timeout=int(ANSWER_SECONDS))
         except nats.errors.Error as error:
