@@ -5,7 +5,7 @@ while young, minutes and then hours later. Whether a publish goes to a dead-lett
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -69,17 +69,11 @@ def known(since: datetime) -> list[EdgeKey]:
 
 def edge_series(start: datetime, end: datetime, step_seconds: int) -> Mapping[EdgeKey, list[EdgePoint]]:
     """Counts per step for every edge with traffic in the window; a step without traffic is a point with zero."""
-    keys = _edge_keys()
     steps = _steps(start, end, step_seconds)
     found: dict[EdgeKey, dict[int, tuple[int, int]]] = {}
-    # Summed by the database: an hour is thousands of slots but few steps.
-    stepped = _slots(start, end).annotate(step=F("at") - F("at") % step_seconds).values("edge_id", "step")
-    rows = stepped.annotate(total=Sum("count"), failed=Sum("errors"))
-    for edge_id, at, count, errors in rows.values_list("edge_id", "step", "total", "failed"):
-        if (key := keys.get(edge_id)) is not None:
-            step = _step_of(at, start, step_seconds)
-            total, failed = found.setdefault(key, {}).get(step, (0, 0))
-            found[key][step] = (total + count, failed + errors)
+    for key, step, count, errors in _summed(start, end, step_seconds):
+        total, failed = found.setdefault(key, {}).get(step, (0, 0))
+        found[key][step] = (total + count, failed + errors)
     return {
         key: [EdgePoint(_instant(step), *points.get(step, (0, 0))) for step in steps]
         for key, points in sorted(found.items())
@@ -91,19 +85,27 @@ def totals(start: datetime, end: datetime, step_seconds: int) -> list[TotalPoint
     """Published, consumed and failed per step, every step of the window once. Dead-letter publishes are no events."""
     published: dict[int, int] = defaultdict(int)
     consumed: dict[int, int] = defaultdict(int)
-    errors: dict[int, int] = defaultdict(int)
-    for key, points in edge_series(start, end, step_seconds).items():
-        for point in points:
-            step = int(point.at.timestamp())
-            if key.kind == "publish":
-                published[step] += point.count
-            elif key.kind == "consume":
-                consumed[step] += point.count
-                errors[step] += point.errors
+    failed: dict[int, int] = defaultdict(int)
+    for key, step, count, errors in _summed(start, end, step_seconds):
+        if key.kind == "publish":
+            published[step] += count
+        elif key.kind == "consume":
+            consumed[step] += count
+            failed[step] += errors
     return [
-        TotalPoint(_instant(step), published[step], consumed[step], errors[step])
+        TotalPoint(_instant(step), published[step], consumed[step], failed[step])
         for step in _steps(start, end, step_seconds)
     ]
+
+
+def _summed(start: datetime, end: datetime, step_seconds: int) -> Iterator[tuple[EdgeKey, int, int, int]]:
+    """(edge, step, count, errors), summed by the database: an hour is thousands of slots but few steps."""
+    keys = _edge_keys()
+    stepped = _slots(start, end).annotate(step=F("at") - F("at") % step_seconds).values("edge_id", "step")
+    rows = stepped.annotate(total=Sum("count"), failed=Sum("errors"))
+    for edge_id, at, count, errors in rows.values_list("edge_id", "step", "total", "failed"):
+        if (key := keys.get(edge_id)) is not None:
+            yield key, _step_of(at, start, step_seconds), count, errors
 
 
 def dead_letter_destinations() -> frozenset[str]:
