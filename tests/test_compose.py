@@ -45,7 +45,7 @@ class Installation:
         self._stop += [self.nats.kill, self.redis.stop, self.postgres.stop]
         self.web = Eventflow(folder / "web", sources=f"shop={self.nats.url}")
         self.web.env |= {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
-        self.web.env["EVENTFLOW_SECRET_KEY"] = "the same for all of them, as the folder /data in docker-compose.yml makes it"
+        self.web.env["EVENTFLOW_SECRET_KEY"] = "the same for all, as the folder /data makes it in docker-compose.yml"
 
     def start(self, name: str, ready: str) -> Command:
         """The service's own command, with its own data folder as in its own container."""
