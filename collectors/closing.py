@@ -1,6 +1,6 @@
-"""Giving something back to its end, also when the one who gives it back is cancelled meanwhile.
+"""Ending what was begun, whatever interrupts: giving things back to their end, and losing no cancellation.
 
-Promises: never raises what the closing raised, never waits longer than it was told, and a cancellation still passes.
+Promises: never raises what a closing raised, never waits longer than it was told, and a cancellation still passes.
 """
 
 import asyncio
@@ -26,6 +26,13 @@ async def closed(work: Coroutine[Any, Any, object], seconds: float = CLOSE_SECON
     if cancelled is not None:
         raise cancelled
     return closing.done() and _whether_well(closing)
+
+
+def end_if_cancelled() -> None:
+    """Raise the cancellation that a library swallowed, as asyncio.wait_for of Python 3.11 may."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _whether_well(closing: "asyncio.Task[object]") -> bool:

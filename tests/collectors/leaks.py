@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+ENDS_SECONDS = 10
+
 
 @types.coroutine
 def _cancelled_at(work: Coroutine[Any, Any, None], steps: tuple[int, ...]) -> Generator[Any, Any, bool]:
@@ -34,7 +36,10 @@ def _cancelled_at(work: Coroutine[Any, Any, None], steps: tuple[int, ...]) -> Ge
 
 async def cancelled_at(work: Coroutine[Any, Any, None], *steps: int) -> bool:
     """Run `work` in a task of its own, cancelled at its awaits number `steps`. False: it ended before the first."""
-    return await asyncio.ensure_future(_cancelled_at(work, steps))
+    task = asyncio.ensure_future(_cancelled_at(work, steps))
+    ended, _ = await asyncio.wait([task], timeout=ENDS_SECONDS)
+    assert ended, f"cancelled at await {steps}, it goes on"
+    return task.result()
 
 
 @contextmanager
