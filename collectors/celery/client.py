@@ -57,7 +57,7 @@ class Client:
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
-            client_name="eventflow",
+            protocol=2,  # needs no right to HELLO
             **tls,
         )
         await self.ask(self._redis.ping())

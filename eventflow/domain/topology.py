@@ -328,7 +328,7 @@ def _places(joined: _Builder, edges: Sequence[Edge]) -> list[Place]:
         one = told.get((system, name))
         told_of = publishers.get((system, name))
         verdict = health.worst(told_of) if told_of else Health("idle", "Idle", "no publisher seen")
-        kind = one.kind if one else {"nats": "subject", "rabbitmq": "queue", "aws_sqs": "queue"}.get(system, "topic")
+        kind = one.kind if one else KINDS.get(system, "topic")
         places.append(
             Place(
                 place_id(system, name),
