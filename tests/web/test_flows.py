@@ -1,9 +1,9 @@
 """The pages of flows: found by what people paste, read without a script, safe against hostile text, cheap to ask."""
 
-import pickle
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -25,6 +25,7 @@ from eventflow.web.flow_sequence import sequence
 from eventflow.web.flow_timeline import view
 from eventflow.web.views.flows import address
 from tests import factories
+from tests.store.pickled import encode
 from tests.flow_factory import (
     EPOCH_NS,
     KEY,
@@ -61,8 +62,14 @@ def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) 
 def keep(*flows: list[Span]) -> None:
     now = timezone.now()
     for spans in flows:
-        store.append([SpanBatch(pickle.dumps(tuple(spans)), tuple(spans), now)])
-    store.digest(now, decode=pickle.loads)
+        store.append([SpanBatch(encode(spans), tuple(spans), now)])
+    while store.digest(now).requests or store.judge(now):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def pickled_spans(settings: Any) -> None:
+    settings.EVENTFLOW_SPAN_FORMAT = "tests.store.pickled.Pickled"
 
 
 def client(role: str = roles.VIEWER) -> Client:

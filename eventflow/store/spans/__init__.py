@@ -25,6 +25,7 @@ from eventflow.store.spans.digest import Digested, digest
 from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth
 from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
+from eventflow.store.spans.repack import tidy
 from eventflow.store.spans.retention import compact, prune
 from eventflow.store.spans.summaries import FlowSpans
 
@@ -44,6 +45,7 @@ __all__ = [
     "prune",
     "recheck",
     "refresh_flows",
+    "tidy",
     "trace_spans",
     "waiting",
 ]

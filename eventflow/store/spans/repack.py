@@ -9,7 +9,7 @@ import numpy as np
 from django.db import transaction
 
 from eventflow.store.models import Chunk
-from eventflow.store.spans import form, generation, pack
+from eventflow.store.spans import form, generation, index, pack
 from eventflow.store.spans.columns import Flags, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS
 from eventflow.store.spans.keys import keys_of, read_whole
@@ -23,6 +23,11 @@ TOP_LEVEL = 3
 
 
 def tidy() -> int:
+    """Merge runs of the index and pack small chunks together, one step of each. 0 when there was nothing to do."""
+    return index.merge() + together_again()
+
+
+def together_again() -> int:
     """Pack the oldest chunks of a level together, if there are enough small ones. Returns how many it took away."""
     judged = generation.current(JUDGED)
     for level in range(TOP_LEVEL):
