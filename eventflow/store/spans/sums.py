@@ -40,7 +40,10 @@ class Summed:
 
 @dataclass(slots=True)
 class _Hops:
-    """The new spans that are hops. Parallel arrays; `came_*`: the contexts consumers came with, by hop's position."""
+    """The new spans that are hops. Parallel arrays.
+
+    came_hop, came, came_inward  the contexts consumers came with: hop's position, context, whether in its own trace
+    """
 
     row: Ints
     context: U64
@@ -55,6 +58,7 @@ class _Hops:
     linked: Flags
     came_hop: Ints
     came: U64
+    came_inward: Flags
 
 
 def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory: Memory) -> Summed:
@@ -64,7 +68,7 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     traces, counts = np.unique(portion.trace[new], return_counts=True)
     _, before = memory.traces.find(traces)
     huge = traces[before[:, 0] + counts > FOLD_LIMIT]
-    inside_bits = np.where(hops.publish, 1, np.where(hops.linked, 6, 2))
+    inside_bits = np.where(hops.publish, 1, np.where(_comes_elsewhere(hops), 6, 2))
     has_parent = hops.parent != 0
     nested = _nested(hops, inside_bits, memory)
     odd = new & ((table[:, _WHOLE] != 0) | portion.odd)
@@ -100,8 +104,12 @@ def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
     link_hop = position[portion.link_row]
     consumed = link_hop >= 0
     consumed[consumed] = ~publish[link_hop[consumed]]
+    inward = (portion.link_trace == portion.trace[portion.link_row])[consumed]
     pairs = np.unique(
-        np.stack((link_hop[consumed].astype(np.uint64), portion.link_context[consumed]), axis=1), axis=0
+        np.stack(
+            (link_hop[consumed].astype(np.uint64), portion.link_context[consumed], inward.astype(np.uint64)), axis=1
+        ),
+        axis=0,
     )
     linked = np.zeros(len(row), bool)
     linked[pairs[:, 0].astype(np.int64)] = True
@@ -123,6 +131,7 @@ def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
         linked=linked,
         came_hop=np.concatenate((pairs[:, 0].astype(np.int64), by_parent)),
         came=np.concatenate((pairs[:, 1], parent[by_parent])),
+        came_inward=np.concatenate((pairs[:, 2] != 0, np.ones(len(by_parent), bool))),
     )
 
 
@@ -133,18 +142,25 @@ def _nested(hops: _Hops, bits: Ints, memory: Memory) -> Ints:
     outer = np.where(found, np.where(hops.publish[at], PUBLISH, CONSUME), np.where(known, stored[:, 0], 0))
     outer = np.where(hops.parent == 0, 0, outer)
     own = np.where(hops.publish, PUBLISH, CONSUME)
-    inner = (outer == own) | ((outer == PUBLISH) & hops.linked)
+    inner = (outer == own) | ((outer == PUBLISH) & (bits == 6))
     # The same seen from the other end: what came earlier may stand inside of what is new.
     _, earlier = memory.inside.find(hops.context)
     earlier_bits = earlier[:, 0]
     outside = np.where(hops.publish, (earlier_bits & 5) != 0, (earlier_bits & 2) != 0)
-    # A consumer that links into its own trace: which of the two it came with only the whole trace tells.
-    same, where = among(hops.came, hops.context)
+    # Of several links some of which lead into its own trace, only the whole trace tells which brought messages.
+    inward = hops.linked[hops.came_hop] & hops.came_inward
+    several = np.bincount(hops.came_hop, minlength=len(hops.row)) > 1
     own_trace = np.zeros(len(hops.row), bool)
-    into = hops.linked[hops.came_hop] & same
-    into[into] = hops.trace[where[into]] == hops.trace[hops.came_hop[into]]
-    own_trace[hops.came_hop[into]] = True
+    own_trace[hops.came_hop[inward]] = True
+    own_trace &= several
     return np.flatnonzero(inner | outside | own_trace)
+
+
+def _comes_elsewhere(hops: _Hops) -> Flags:
+    """Consumers that have links and a parent which is none of their links' targets."""
+    by_parent = np.zeros(len(hops.row), bool)
+    by_parent[hops.came_hop[hops.came == hops.parent[hops.came_hop]]] = True
+    return hops.linked & (hops.parent != 0) & ~by_parent
 
 
 def _marked(traces: U64, memory: Memory) -> U64:
