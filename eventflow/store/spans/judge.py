@@ -7,7 +7,6 @@ the lines, so that a crash in between repeats the work and skips none.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-import numpy as np
 from django.db import transaction
 from django.db.models import F
 
@@ -18,13 +17,16 @@ from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
 from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
 from eventflow.store.spans.load import Reader
-from eventflow.store.spans.opened import Opened, opened
+from eventflow.store.spans.opened import opened
+from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 
 STEP_SPANS = 2_000
 TRIES = 5
 RECHECK_SECONDS = 16
 """Just above the time after which a failed attempt is not expected to be tried again."""
+
+_patterns = Patterns()
 
 
 def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
@@ -38,9 +40,12 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
             break
     if not chunks:
         return frozenset()
+    new, consumers = opened(chunks), flow_evidence.consumers()
+    alike = _patterns.judge(new, consumers, now)
     reader = Reader()
-    keys = _touched(opened(chunks).values(), reader)
-    lines = summaries.prepare(keys, reader, flow_evidence.consumers(), now)
+    keys = _touched(alike.others, reader) | load.lines(alike.moved)
+    lines = summaries.prepare(keys, reader, consumers, now)
+    lines.rows += [row for row in alike.rows if row[0] not in keys]
     try:
         with transaction.atomic():
             generation.advance(LINES, before)
@@ -48,7 +53,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
             summaries.write(lines)
     except OutdatedError:
         return frozenset()
-    return frozenset(keys)
+    return frozenset(keys.union(str(row[0]) for row in alike.rows))
 
 
 def waiting() -> int:
@@ -57,13 +62,10 @@ def waiting() -> int:
     return sum(rows)
 
 
-def _touched(chunks: Iterable[Opened], reader: Reader) -> set[str]:
-    """The flows that may have changed with these chunks' spans."""
-    traces: set[str] = set()
-    for chunk in chunks:
-        traces.update(chunk.trace_ids)
+def _touched(new: Collection[str], reader: Reader) -> set[str]:
+    """The flows that may have changed with new spans of these traces."""
     # Who links to what is new: a publisher that came late, or an id that others inherit.
-    traces.update(span.trace_id for spans in reader.linking_to(traces).values() for span in spans)
+    traces = set(new).union(span.trace_id for spans in reader.linking_to(new).values() for span in spans)
     # Where a trace with links may have belonged before it had an id of its own.
     linked = {target for trace in reader.traces(traces).values() for target in trace.links}
     belonging = reader.members(traces | linked)

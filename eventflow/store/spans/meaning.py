@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from eventflow.domain.columns import Format
 from eventflow.domain.edge import EdgeKey
+from eventflow.domain.failure import put_back
 from eventflow.domain.hop import HopEvidence, Side, evidence
 from eventflow.domain.observations import Operation, Span
 from eventflow.store.spans import libraries
@@ -41,6 +43,8 @@ class Meaning:
     message_name: int
     library: tuple[tuple[str, str, str], tuple[int, ...]] | None
     group: tuple[tuple[str, str, str], str] | None
+    like: int
+    """A hash of all that the judgement of a flow sees of such a span, but for its times, ids and place in the flow."""
 
 
 class Meanings:
@@ -52,7 +56,7 @@ class Meanings:
         self.known: list[Meaning] = []
         self.edges: list[EdgeKey] = []
         self._edge_numbers: dict[EdgeKey, int] = {}
-        self._rows = np.zeros((0, 8), np.int64)
+        self._rows = np.zeros((0, 9), np.int64)
         self._lock = threading.Lock()
 
     def of(self, portion: Portion) -> Ints:
@@ -71,7 +75,7 @@ class Meanings:
         return numbers[inverse]
 
     def table(self) -> Ints:
-        """A row per number: side, edge (-1: none), failed, whole, messages, first attempt, key's and message's name."""
+        """A row per number: side, edge (-1: none), failed, whole, messages, first attempt, key's and message's name, like."""
         if len(self._rows) < len(self.known):
             added = [
                 (
@@ -83,6 +87,7 @@ class Meanings:
                     one.first_attempt,
                     one.key_name,
                     one.message_name,
+                    one.like,
                 )
                 for one in self.known[len(self._rows) :]
             ]
@@ -137,7 +142,18 @@ def meaning_of(span: Span, names: Sequence[str]) -> Meaning:
             if proof and proof.side is Side.CONSUME and proof.group
             else None
         ),
+        like=_like(span, proof),
     )
+
+
+def _like(span: Span, proof: HopEvidence | None) -> int:
+    seen: tuple[object, ...] = (span.service, span.kind, span.status, bool(own_key(span)), bool(span.links))
+    if span.messaging is not None:
+        seen += (span.name, span.messaging.batch_size, put_back(span))
+    if proof is not None:
+        seen += (proof.side, proof.operation, proof.system, proof.destination, proof.group, proof.event_type)
+        seen += (proof.attempt, proof.outcome, proof.failed, proof.failure is not None, len(proof.message_ids))
+    return xxh3_64_intdigest(repr(seen).encode("utf-8", "replace")) >> 1
 
 
 def _judged_whole(proof: HopEvidence) -> bool:

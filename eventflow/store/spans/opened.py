@@ -5,7 +5,7 @@ The last ones opened are kept, because what was just stored is what is read next
 
 import threading
 from collections.abc import Collection, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import zstandard
@@ -32,11 +32,17 @@ class Opened:
         self.table: Ints = meanings.table()[self.meaning]
         self._spans: dict[int, Span] = read_whole(self.portion, np.flatnonzero(self.portion.odd), self._form)
         self.keys: Keys = keys_of(self.portion, self.meaning, meanings, self._spans)
-        self.trace_ids: list[str] = [raw.tobytes().hex() for raw in self.portion.trace_ids]
-        self.key_of: dict[int, str] = {
-            row: text.decode(errors="replace")
-            for row, text in zip(self.keys.key_row.tolist(), self.keys.key_text, strict=True)
-        }
+
+    @cached_property
+    def trace_ids(self) -> list[str]:
+        """Every row's trace id, in hex."""
+        return [raw.tobytes().hex() for raw in self.portion.trace_ids]
+
+    @cached_property
+    def key_of(self) -> dict[int, str]:
+        """Row → the key its span carries."""
+        keys = self.keys
+        return {row: text.decode() for row, text in zip(keys.key_row.tolist(), keys.key_text, strict=True)}
 
     def context(self, row: int) -> Context:
         """A row's address."""
