@@ -21,7 +21,7 @@ from eventflow.store.spans.opened import opened
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 
-STEP_SPANS = 2_000
+STEP_SPANS = 8_192
 TRIES = 5
 RECHECK_SECONDS = 16
 """Just above the time after which a failed attempt is not expected to be tried again."""
