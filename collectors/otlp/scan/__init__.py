@@ -1,7 +1,7 @@
 """OTLP requests as the span engine needs them: scanned into columns, read whole span by span, gathered anew.
 
 Two implementations of the scan with the same results: `_wire.pyx`, compiled where the machine has a compiler
-(`python -m collectors.otlp.scan.build`), and `wire_py.py`. EVENTFLOW_NATIVE=0 forces the second.
+(`build.py`), and `wire_py.py`. EVENTFLOW_NATIVE=0 forces the second.
 """
 
 import os

@@ -189,26 +189,16 @@ class _Walk:
         return odd or len(keys) != len(set(keys)), ours, parts, identities
 
     def _attribute(self, sent: bytes) -> Known | None:
-        """An attribute's code, None when nobody looks at it; odd unless it is a key and a value, once each."""
-        size = len(sent)
-        if size < 4 or sent[0] != 0x0A:
+        """An attribute's code, None when nobody looks at it; odd unless it is of the usual form."""
+        at = _usual(sent)
+        if not at:
             return _ODD_ATTRIBUTE
-        at = 2 + sent[1]
-        if at > 129 or at + 1 >= size or sent[at] != 0x12:
-            return _ODD_ATTRIBUTE
-        key = sent[2:at]
-        at += 2
-        if sent[at - 1] > 127:
-            length, at = varint(sent, at - 1)
-            if length != size - at:
-                return _ODD_ATTRIBUTE
-        elif sent[at - 1] != size - at:
-            return _ODD_ATTRIBUTE
+        key = sent[2 : 2 + sent[1]]
         code = self.names.codes.get(key)
         if code is None:
             code = self.names.code(key)
         found = (code, key, at) if code else None
-        if size <= LONGEST_ATTRIBUTE and not code & (TEXT | NUMBER | IDENTITY | ODD):
+        if len(sent) <= LONGEST_ATTRIBUTE and not code & (TEXT | NUMBER | IDENTITY | ODD):
             if len(self.seen) >= MOST_ATTRIBUTES:
                 self.seen.clear()
             self.seen[sent] = found
@@ -244,14 +234,9 @@ class _Walk:
                 span_id = link[at:to]
             elif tag == 0x22:
                 attribute = link[at:to]
-                found = self._attribute(attribute)
-                if found is None:
-                    continue
-                code, key, value = found
-                index = self.names.link_identities.get(key)
-                if code & ODD:
+                if not (value := _usual(attribute)):
                     odd = True
-                elif index is not None:
+                elif (index := self.names.link_identities.get(attribute[2 : 2 + attribute[1]])) is not None:
                     odd |= bool(said & 1 << index) or self._identity(span, index, attribute, value, row)
                     said |= 1 << index
         if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
@@ -361,6 +346,18 @@ def _event(sent: bytes) -> tuple[bool, bool]:
             odd = int.from_bytes(sent[at:to], "little") > LAST_NS
     exception = name == b"exception"
     return exception, odd or (exception and NOT_DUE in sent)
+
+
+def _usual(sent: bytes) -> int:
+    """Where the value of an attribute begins; 0 unless it is a key of at most 127 bytes and a value, once each."""
+    size = len(sent)
+    if size < 4 or sent[0] != 0x0A:
+        return 0
+    at = 2 + sent[1]
+    if at > 129 or at + 1 >= size or sent[at] != 0x12:
+        return 0
+    length, at = varint(sent, at + 1)
+    return at if length == size - at else 0
 
 
 def _text(attribute: bytes, at: int) -> bytes | int:

@@ -124,11 +124,25 @@ def judged(span: Span) -> object:
     return (common, kept, sorted(rules.items()), told, outcome, bool(proof.contexts), bool(proof.message_ids))
 
 
-def same(one: SpanColumns, other: SpanColumns) -> None:
-    """Two scans of one body say the same; shapes may be called otherwise."""
-    assert replace(one, shapes=b"") == replace(other, shapes=b"")
+def same(body: bytes, one: SpanColumns, other: SpanColumns) -> None:
+    """Two scans of one body say the same; shapes may be called otherwise, and a text that stands there twice is one."""
+    assert _without_identities(one) == _without_identities(other)
+    assert _texts(body, one) == _texts(body, other)
     pairs = set(zip(array("Q", one.shapes), array("Q", other.shapes), strict=True))
     assert len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})
+
+
+def _without_identities(columns: SpanColumns) -> SpanColumns:
+    nothing = dict.fromkeys(
+        ("shapes", "ident_spans", "ident_names", "ident_offsets", "ident_lengths", "ident_links"), b""
+    )
+    return replace(columns, **nothing)  # type: ignore[arg-type]  # all of them are bytes
+
+
+def _texts(body: bytes, columns: SpanColumns) -> list[tuple[int, int, int, bytes]]:
+    rows = (columns.ident_spans, columns.ident_links, columns.ident_names, columns.ident_offsets, columns.ident_lengths)
+    found = zip(*(array("I", one) for one in rows), strict=True)
+    return sorted((span, link, name, body[at : at + size]) for span, link, name, at, size in found)
 
 
 def _cut(column: bytes, size: int) -> list[str]:

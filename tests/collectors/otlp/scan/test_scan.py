@@ -12,10 +12,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from collectors.otlp.scan import OtlpFormat, UnscannableError
+from collectors.otlp.scan.gather_py import varint
 from eventflow.domain.columns import Format
 from tests.collectors.otlp.samples import SPAN, START, TRACE, attribute, request, span
 from tests.collectors.otlp.scan import agreement
 from tests.collectors.otlp.scan.agreement import KEYS, check, same
+from tests.required import missing
 
 NATIVE = pytest.param(True, id="native")
 PYTHON = pytest.param(False, id="python")
@@ -32,8 +34,8 @@ MESSAGE = [
 def made(native: bool, keys: tuple[str, ...] = ()) -> OtlpFormat:
     try:
         return OtlpFormat(keys, native=native)
-    except ImportError:
-        pytest.skip("the native scanner is not built here (python -m collectors.otlp.scan.build)")
+    except ImportError as error:
+        missing("native-scanner", f"build it with `python -P collectors/otlp/scan/build.py` ({error})")
 
 
 def odd(native: bool, **changes: Any) -> bool:
@@ -216,6 +218,30 @@ def test_a_name_with_an_id_in_it_makes_no_shape_where_nobody_looks_at_it(native:
     assert len(set(shapes_of(native, *sent))) == 1
 
 
+@pytest.mark.parametrize("depth", (10, 28, 29, 30, 31, 32, 33, 34, 46, 47, 48, 49, 60, 500))
+@pytest.mark.parametrize("where", ("span", "event", "link", "resource", "scope"))
+def test_nested_values_are_read_as_deep_as_protobuf_reads_them(depth: int, where: str) -> None:
+    value = b"\x0a\x01x"
+    for _ in range(depth):
+        value = message(0x2A, message(0x0A, value))
+    pair = message(0x0A, b"deep") + message(0x12, value)
+    good = span().SerializeToString()
+    inside = {
+        "span": message(0x4A, pair),
+        "event": message(0x5A, message(0x1A, pair)),
+        "link": message(0x6A, message(0x0A, b"t" * 16) + message(0x12, b"s" * 8) + message(0x22, pair)),
+    }.get(where, b"")
+    resource = message(0x0A, message(0x0A, pair)) if where == "resource" else b""
+    scope = message(0x0A, message(0x1A, pair)) if where == "scope" else b""
+    body = message(0x0A, resource + message(0x12, scope + message(0x12, good + inside)))
+    one, other = agreement.scanned(made(False), body), agreement.scanned(made(True), body)
+    assert (one is None) == (other is None)
+
+
+def message(tag: int, content: bytes) -> bytes:
+    return bytes((tag,)) + varint(len(content)) + content
+
+
 @both
 @given(st.lists(agreement.requests(), min_size=2, max_size=4))
 @settings(max_examples=150, deadline=None)
@@ -249,7 +275,7 @@ def test_both_implementations_say_the_same(body: bytes, seed: int) -> None:
         one, other = agreement.scanned(python, sent), agreement.scanned(native, sent)
         assert (one is None) == (other is None)
         if one is not None and other is not None:
-            same(one, other)
+            same(sent, one, other)
 
 
 @both
