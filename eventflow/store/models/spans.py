@@ -53,6 +53,8 @@ class IndexRun(models.Model):
     entries = models.BigIntegerField()
     last_chunk = models.BigIntegerField()
     """The newest chunk an entry names: without any chunk up to it, the run is of no use."""
+    token = models.BigIntegerField()
+    """At random, so that what a process keeps of a run in memory is never taken for another's."""
     ready = models.BooleanField(default=True)
     """False while it is being written by a merge; nobody reads it then."""
 

@@ -7,10 +7,11 @@ writer waits long and memory stays bounded. Hashes have 48 bits: a chunk may be 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from secrets import randbits
 
 import numpy as np
 import zstandard
-from django.db import connection, transaction
+from django.db import transaction
 
 from eventflow.store.spans.columns import Array, Ints, U64
 from eventflow.store.models import Chunk, IndexPage, IndexRun
@@ -35,52 +36,80 @@ def add(hashes: Ints, chunks: Ints) -> None:
     """Write entries, in any order, as a new run. Inside the caller's transaction."""
     if len(hashes):
         hashes, chunks = _sorted(hashes, chunks)
-        run = IndexRun.objects.create(level=0, entries=len(hashes), last_chunk=int(chunks.max()))
+        run = IndexRun.objects.create(level=0, entries=len(hashes), last_chunk=int(chunks.max()), token=_token())
         _write_pages(run.pk, hashes, chunks)
 
 
 def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
-    """Hash (48 bits) → ids of the chunks that may hold it, oldest first. Two queries however many there are."""
-    wanted = sorted(set(hashes))
+    """Hash (48 bits) → ids of the chunks that may hold it, oldest first."""
+    wanted = np.array(sorted(set(hashes)), np.int64)
+    positions, chunks = lookup(wanted)
     found: dict[int, set[int]] = defaultdict(set)
-    for start in range(0, len(wanted), 200):
-        part = wanted[start : start + 200]
-        pages = _pages_for(part)
-        for page, body in IndexPage.objects.filter(pk__in=list(pages)).values_list("id", "body"):
-            asked = pages[page]
-            keys, values = _decoded(bytes(body))
-            low, high = np.searchsorted(keys, asked), np.searchsorted(keys, asked, side="right")
-            for one, begin, end in zip(asked, low.tolist(), high.tolist(), strict=True):
-                if begin < end:
-                    found[one].update(values[begin:end].tolist())
-    return {one: sorted(found[one]) for one in wanted if one in found}
+    for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
+        found[at].add(chunk)
+    return {one: sorted(found[one]) for one in wanted.tolist() if one in found}
 
 
-def _pages_for(hashes: Sequence[int]) -> dict[int, list[int]]:
-    """Page's id → the hashes that are on it if they are in its run at all."""
-    values = " UNION ALL ".join(["SELECT %s AS hash"] * len(hashes))
-    # A hash lies on the last page of a run that begins at or before it.
-    sql = f"""
-        SELECT (SELECT page.id FROM store_indexpage page WHERE page.run_id = run.id AND page.first <= wanted.hash
-                ORDER BY page.first DESC LIMIT 1), wanted.hash
-        FROM store_indexrun run CROSS JOIN ({values}) wanted WHERE run.ready"""  # noqa: S608  # no value stands in it
-    with connection.cursor() as cursor:
-        cursor.execute(sql, list(hashes))
-        rows = cursor.fetchall()
-    found: dict[int, list[int]] = defaultdict(list)
-    for page, one in rows:
-        if page is not None:
-            found[page].append(one)
-    return found
+def lookup(wanted: Ints) -> tuple[Ints, Ints]:
+    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. A query per 500 pages they lie on."""
+    asked: dict[tuple[int, int], tuple[int, int]] = {}
+    if len(wanted):
+        for run, token in IndexRun.objects.filter(ready=True).values_list("id", "token"):
+            firsts, pages = _directory(run, token)
+            on_page = np.searchsorted(firsts, wanted, side="right") - 1
+            distinct, begins = np.unique(on_page, return_index=True)
+            ends = np.append(begins[1:], len(wanted))
+            for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
+                if page >= 0:
+                    asked[int(pages[page]), token] = (begin, end)
+    positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for page, keys, values in _read(asked):
+        begin, end = asked[page]
+        low = np.searchsorted(keys, wanted[begin:end])
+        counts = np.searchsorted(keys, wanted[begin:end], side="right") - low
+        hit = np.flatnonzero(counts)
+        if len(hit):
+            often = counts[hit]
+            positions.append(np.repeat(hit + begin, often))
+            # low, low + 1, … of every hit, without a loop.
+            within = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
+            chunks.append(values[np.repeat(low[hit], often) + within])
+    return np.concatenate(positions), np.concatenate(chunks)
 
 
-@lru_cache(maxsize=2_048)
+@lru_cache(maxsize=512)
+def _directory(run: int, token: int) -> tuple[Ints, Ints]:
+    """A run's pages: their first hashes and their ids. A run never changes."""
+    rows = list(IndexPage.objects.filter(run_id=run).order_by("first").values_list("first", "id"))
+    return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64)
+
+
+_pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+PAGES_KEPT = 8_192
+
+
+def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
+    """Pages (id, token of their run), decoded. The last ones read are kept."""
+    missing = {page: token for page, token in asked if (page, token) not in _pages}
+    if len(_pages) + len(missing) > PAGES_KEPT:
+        _pages.clear()
+    fresh: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+    wanted = sorted(missing)
+    for start in range(0, len(wanted), 500):
+        for pk, body in IndexPage.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body"):
+            fresh[pk, missing[pk]] = _decoded(bytes(body))
+    for page in asked:
+        kept = fresh.get(page) or _pages.get(page)
+        if kept is not None:
+            yield page, *kept
+    _pages.update(fresh)
+
+
 def _decoded(body: bytes) -> tuple[Ints, Ints]:
     plain = zstandard.ZstdDecompressor().decompress(body)
     count = int.from_bytes(plain[:4], "little")
     planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, count)
-    hashes = np.cumsum(_from_planes(planes[0]))
-    return hashes, _from_planes(planes[1])
+    return np.cumsum(_from_planes(planes[0])), _from_planes(planes[1])
 
 
 def _from_planes(planes: Array) -> Ints:
@@ -93,6 +122,10 @@ def _packed(hashes: Ints, chunks: Ints) -> bytes:
     planes = [values.astype("<i8").view(np.uint8).reshape(-1, 8).T for values in (deltas, chunks)]
     plain = len(hashes).to_bytes(4, "little") + b"".join(np.ascontiguousarray(one).tobytes() for one in planes)
     return zstandard.ZstdCompressor(level=1).compress(plain)
+
+
+def _token() -> int:
+    return randbits(62)
 
 
 def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
@@ -142,7 +175,7 @@ def drop(runs: Iterable[int]) -> None:
 
 
 def _merge(runs: Sequence[int], level: int) -> None:
-    merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, ready=False)
+    merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, token=_token(), ready=False)
     entries = last = 0
     for low, high in _ranges(runs):
         hashes, chunks = _entries(runs, low, high)
@@ -175,7 +208,7 @@ def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
         before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
         inside = pages.filter(first__gte=low, first__lt=high).order_by("first").values_list("body", flat=True)
         for body in (*before, *inside):
-            keys, values = _decoded.__wrapped__(bytes(body))
+            keys, values = _decoded(bytes(body))
             begin, end = np.searchsorted(keys, [low, high])
             hashes.append(keys[begin:end])
             chunks.append(values[begin:end])

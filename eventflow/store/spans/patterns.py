@@ -20,7 +20,7 @@ from eventflow.store.queries.flow_evidence import MEMORY_NS, Consumers
 from eventflow.store.spans import form, ids, index
 from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion, mixed, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
-from eventflow.store.spans.load import is_trace
+from eventflow.store.spans.load import is_trace, lines
 from eventflow.store.spans.memory import among
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.summaries import row_of
@@ -54,6 +54,7 @@ class _Window:
     keys: Keys
     fresh: Flags
     chunks: frozenset[int]
+    grown: Ints
 
 
 class Patterns:
@@ -136,19 +137,16 @@ def _hex(trace_ids: U64) -> set[str]:
 def _window(new: dict[int, Opened]) -> _Window:
     """The new chunks, with the older ones in which the same flows lie."""
     chunks = dict(new)
-    fresh_traces: set[int] = set()
+    grown = _grown(new.values())
+    asked = np.zeros(0, np.int64)
     for _ in range(3):
-        hashes: list[Array] = []
+        hashes = [grown]
         for chunk in chunks.values():
-            hashes += [
-                ids.of_traces(chunk.portion.trace),
-                ids.of_linked(chunk.portion.trace),
-                chunk.keys.key,
-            ]
-        wanted = np.unique(index.shortened(np.concatenate(hashes)))
-        wanted = wanted[~np.isin(wanted, np.array(sorted(fresh_traces), np.int64))]
-        fresh_traces.update(wanted.tolist())
-        missing = {chunk for found in index.chunks_of(wanted.tolist()).values() for chunk in found} - chunks.keys()
+            if len(grown):
+                hashes += _related(chunk, grown)
+        wanted = np.setdiff1d(np.concatenate(hashes), asked)
+        asked = np.concatenate((asked, wanted))
+        missing = set(index.lookup(wanted)[1].tolist()) - chunks.keys()
         if not missing or len(chunks) + len(missing) > len(new) + MORE_CHUNKS:
             break
         chunks.update(opened(missing))
@@ -159,7 +157,33 @@ def _window(new: dict[int, Opened]) -> _Window:
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), form.form())
     fresh = np.concatenate([np.full(len(chunks[name].portion), name in new) for name in names])
-    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks))
+    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks), grown)
+
+
+def _grown(new: Iterable[Opened]) -> Ints:
+    """What is looked up of flows that are not new: the (short) hashes of keys and traces that have a line already."""
+    names: dict[str, int] = {}
+    for chunk in new:
+        names.update(zip((text.decode() for text in chunk.keys.key_text), chunk.keys.key.tolist(), strict=True))
+        names.update(zip(chunk.trace_ids, ids.of_traces(chunk.portion.trace).tolist(), strict=True))
+    known = lines(names)
+    return np.unique(index.shortened(np.array([names[name] for name in known], np.uint64)))
+
+
+def _related(chunk: Opened, grown: Ints) -> list[Ints]:
+    """The hashes of all that hangs together with grown flows in a chunk: their keys, their traces, who links to these."""
+    portion, keys = chunk.portion, chunk.keys
+    named = np.zeros(len(portion), bool)
+    named[keys.key_row[np.isin(index.shortened(keys.key), grown)]] = True
+    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), grown)
+    traces = np.unique(portion.trace[named])
+    rows = np.isin(portion.trace, traces)
+    mine = rows[keys.key_row]
+    return [
+        index.shortened(ids.of_traces(traces)),
+        index.shortened(ids.of_linked(traces)),
+        index.shortened(keys.key[mine]),
+    ]
 
 
 def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
@@ -229,19 +253,18 @@ def _several_messages(window: _Window) -> Flags:
 
 
 def _elsewhere(window: _Window) -> Flags:
-    """Rows whose trace or key lies in chunks that are not here, too."""
+    """Rows of grown flows whose trace or key lies in chunks that are not here, too."""
     portion, keys = window.portion, window.keys
-    hashes = index.shortened(
-        np.concatenate((ids.of_traces(portion.trace), ids.of_linked(portion.trace), keys.key))
-    )
-    rows = np.concatenate((np.arange(len(portion)), np.arange(len(portion)), keys.key_row))
     found = np.zeros(len(portion), bool)
-    away = [
-        one
-        for one, chunks in index.chunks_of(np.unique(hashes).tolist()).items()
-        if not window.chunks.issuperset(chunks)
-    ]
-    found[rows[np.isin(hashes, np.array(away, np.int64))]] = True
+    hashes = index.shortened(np.concatenate((ids.of_traces(portion.trace), ids.of_linked(portion.trace), keys.key)))
+    rows = np.concatenate((np.arange(len(portion)), np.arange(len(portion)), keys.key_row))
+    grown = np.isin(hashes, window.grown)
+    traces = np.isin(portion.trace, portion.trace[rows[grown]])
+    asked = traces[rows]
+    wanted = np.unique(hashes[asked])
+    positions, chunks = index.lookup(wanted)
+    away = wanted[positions[~np.isin(chunks, np.array(sorted(window.chunks)))]]
+    found[rows[np.isin(hashes, away)]] = True
     return found
 
 
