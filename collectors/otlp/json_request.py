@@ -58,6 +58,12 @@ def read(body: bytes, warnings: Counter[str]) -> ExportTraceServiceRequest:
     return _Reader(warnings).request(document)
 
 
+def to_protobuf(body: bytes, warnings: Counter[str]) -> bytes:
+    """The request in `body` as protobuf; see `read`."""
+    encoded: bytes = read(body, warnings).SerializeToString()
+    return encoded
+
+
 class _Reader:
     def __init__(self, warnings: Counter[str]) -> None:
         self.warnings = warnings

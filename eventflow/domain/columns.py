@@ -69,8 +69,6 @@ class Format(Protocol):
         """Whole spans: all of a request, or those at these indexes. Raises ValueError for what is no request."""
         ...
 
-    def gather(
-        self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes
-    ) -> bytes:
+    def gather(self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
         """One request with the spans `spans[i]` (u32) of `bodies[requests[i]]` (u32), grouped by resource and scope."""
         ...

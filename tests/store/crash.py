@@ -54,7 +54,7 @@ def send(number: int) -> None:
     """An order in two requests, so that its halves may end on both sides of a crash."""
     spans = order(number)
     for part in (spans[::2], spans[1::2]):
-        store.append([SpanBatch(pickle.dumps(part), tuple(part), NOW)])
+        store.append([SpanBatch(pickle.dumps(part), NOW, tuple(part))])
 
 
 def decode(body: bytes) -> Sequence[Span]:
@@ -101,7 +101,7 @@ async def meet_a_lock() -> None:
     holder = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     commit = store.GroupCommit()
-    batch = SpanBatch(pickle.dumps(order(1)), (), NOW)
+    batch = SpanBatch(pickle.dumps(order(1)), NOW)
     begun = time.monotonic()
     try:
         await commit.submit([batch])

@@ -20,7 +20,7 @@ def decode(body: bytes) -> Sequence[Span]:
 
 def batch(spans: Iterable[Span]) -> SpanBatch:
     spans = tuple(spans)
-    return SpanBatch(pickle.dumps(spans), spans, NOW)
+    return SpanBatch(pickle.dumps(spans), NOW, spans)
 
 
 def send(spans: Iterable[Span]) -> None:

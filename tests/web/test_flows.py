@@ -61,7 +61,7 @@ def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) 
 def keep(*flows: list[Span]) -> None:
     now = timezone.now()
     for spans in flows:
-        store.append([SpanBatch(pickle.dumps(tuple(spans)), tuple(spans), now)])
+        store.append([SpanBatch(pickle.dumps(tuple(spans)), now, tuple(spans))])
     store.digest(now, decode=pickle.loads)
 
 
