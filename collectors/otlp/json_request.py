@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from collectors.otlp import json_fast
 from collectors.receiving.errors import BadRequestError
 
 SNAKE = {
@@ -60,7 +61,9 @@ def read(body: bytes, warnings: Counter[str]) -> ExportTraceServiceRequest:
 
 def to_protobuf(body: bytes, warnings: Counter[str]) -> bytes:
     """The request in `body` as protobuf; see `read`."""
-    encoded: bytes = read(body, warnings).SerializeToString()
+    encoded = json_fast.to_protobuf(body)
+    if encoded is None:
+        encoded = bytes(read(body, warnings).SerializeToString())
     return encoded
 
 

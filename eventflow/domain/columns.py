@@ -1,7 +1,7 @@
 """An export request as columns: what a store needs of its spans to sort, index and sum them without reading them whole.
 
 Buffers are little-endian and as long as the request has spans (or links, or identities). Spans stay where they are, in
-the request's body; a column only says where. What the columns can't tell of a span is marked `odd`: read that one whole.
+the request's body; a column only says where. What the columns can't tell of a span is marked `odd`: read it whole.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Format(Protocol):
     """The names of identity attributes met so far; it only grows."""
 
     def scan(self, body: bytes) -> SpanColumns:
-        """A request's spans as columns. Raises ValueError for what is no request, or holds a span that breaks a rule."""
+        """A request's spans as columns. Raises ValueError for what is no request, or whose spans break a rule."""
         ...
 
     def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
