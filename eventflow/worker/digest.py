@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from collectors.otlp import parse
 from eventflow.domain.observations import Span
 from eventflow.store import spans
 from eventflow.store.record import group_service
+from eventflow.worker.formats import span_format
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ NAMED_FLOWS = 200
 
 def decode(body: bytes) -> Sequence[Span]:
     """The spans of a stored request body."""
-    return parse.from_protobuf(body, tuple(settings.EVENTFLOW_CORRELATION_KEYS)).spans
+    return span_format().read(body)
 
 
 class Digester:

@@ -57,7 +57,7 @@ def send(number: int) -> None:
     """An order in two requests, so that its halves may end on both sides of a crash."""
     spans = order(number)
     for part in (spans[::2], spans[1::2]):
-        store.append([SpanBatch(encode(part), tuple(part), NOW)])
+        store.append([SpanBatch(encode(part), NOW, tuple(part))])
 
 
 def send_for_ever() -> None:
@@ -99,7 +99,7 @@ async def meet_a_lock() -> None:
     holder = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     commit = store.GroupCommit()
-    batch = SpanBatch(encode(order(1)), (), NOW)
+    batch = SpanBatch(encode(order(1)), NOW)
     begun = time.monotonic()
     try:
         await commit.submit([batch])

@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 def batch(spans: Iterable[Span]) -> SpanBatch:
     spans = tuple(spans)
-    return SpanBatch(encode(spans), spans, NOW)
+    return SpanBatch(encode(spans), NOW, spans)
 
 
 def send(spans: Iterable[Span]) -> None:

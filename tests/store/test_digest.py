@@ -139,7 +139,7 @@ def test_a_request_sent_again_changes_nothing():
 
 @pytest.mark.django_db
 def test_a_body_nobody_can_read_is_put_aside_and_does_not_block_the_rest():
-    store.append([SpanBatch(b"broken", (), NOW)])
+    store.append([SpanBatch(b"broken", NOW)])
     send(failed_order())
     done = digest()
     assert (done.requests, done.rejected, done.new_spans) == (2, 1, len(failed_order()))

@@ -62,7 +62,7 @@ def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) 
 def keep(*flows: list[Span]) -> None:
     now = timezone.now()
     for spans in flows:
-        store.append([SpanBatch(encode(spans), tuple(spans), now)])
+        store.append([SpanBatch(encode(spans), now, tuple(spans))])
     while store.digest(now).requests or store.judge(now):
         pass
 

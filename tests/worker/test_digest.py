@@ -33,7 +33,7 @@ def request(correlation_id: str) -> SpanBatch:
         "messaging.message.conversation_id": correlation_id,
     }.items():
         span.attributes.append(KeyValue(key=name, value=AnyValue(string_value=value)))
-    return SpanBatch(message.SerializeToString(), (), timezone.now())
+    return SpanBatch(message.SerializeToString(), timezone.now())
 
 
 class Listener:

@@ -81,7 +81,7 @@ class Portion:
     def text(self, ident: int) -> bytes:
         """The text of an identity attribute."""
         start = int(self.ident_offset[ident])
-        return self.bodies[self.ident_request[ident]][start : start + int(self.ident_length[ident])]
+        return self.bodies[int(self.ident_request[ident])][start : start + int(self.ident_length[ident])]
 
 
 def together(bodies: Sequence[bytes], columns: Sequence[SpanColumns]) -> Portion:

@@ -13,7 +13,7 @@ import numpy as np
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.spans import ids, index
-from eventflow.store.spans.columns import U64, trace_hashes
+from eventflow.store.spans.columns import U64, Ints, trace_hashes
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.models import FlowRow, ReplayItem
 from eventflow.store.spans.rows import chunks as parts
@@ -79,7 +79,7 @@ class Reader:
         found = self._chunks_by(dict(zip(names, stored.tolist(), strict=True)))
         return [(name, one, found[name]) for name, one in zip(names, hashes.tolist(), strict=True)]
 
-    def _rows(self, trace_ids: Collection[str]) -> Iterator[tuple[str, Opened, "np.ndarray"]]:  # type: ignore[type-arg]  # ints
+    def _rows(self, trace_ids: Collection[str]) -> Iterator[tuple[str, Opened, Ints]]:
         for name, one, chunks in self._of_traces(trace_ids):
             for chunk in chunks:
                 rows = np.flatnonzero(chunk.portion.trace == np.uint64(one))

@@ -84,9 +84,9 @@ def opened(chunks: Collection[int]) -> dict[int, Opened]:
 def one(body: bytes) -> Opened:
     """A chunk by its body."""
     with _lock:
-        return _open(form.form(), body)
+        return _open(id(form.form()), body)
 
 
 @lru_cache(maxsize=KEPT)
-def _open(_: object, body: bytes) -> Opened:
+def _open(_: int, body: bytes) -> Opened:
     return Opened(body)

@@ -282,7 +282,8 @@ def _with_letters(window: _Window) -> Flags:
     found[keys.key_row[np.isin(keys.key, named)]] = True
     found[keys.message_row[np.isin(keys.message, messages)]] = True
     here = np.array([raw.tobytes().hex() in traces for raw in portion.trace_ids]) if traces else found
-    return found | here
+    found |= here
+    return found
 
 
 def _hashes(values: Iterable[int]) -> U64:
@@ -311,10 +312,14 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
     )
     hashed = np.zeros(len(order), np.uint64)
     for salt, part in enumerate(parts):
-        hashed = mixed(hashed ^ mixed(part.astype(np.int64).view(np.uint64), 100 + salt), salt)
+        hashed = mixed(hashed ^ mixed(_bits(part), 100 + salt), salt)
     hashed = mixed(hashed ^ mixed(place[order].view(np.uint64), 7), 8)
     found: U64 = mixed(np.add.reduceat(hashed, starts) ^ lengths.astype(np.uint64), 9)
     return found
+
+
+def _bits(values: Array) -> U64:
+    return values.astype(np.int64).view(np.uint64)
 
 
 def _ranks(flow: Ints, values: Ints) -> Ints:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eventflow.domain.edge import BUCKETS_PER_DOUBLING, FIRST_NS, LENGTH
-from eventflow.store.spans.columns import Array, Flags, Ints, Portion, U64
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion
 from eventflow.store.spans.meaning import CONSUME, PUBLISH, Meanings
 from eventflow.store.spans.memory import Learned, Memory, among, wait_key
 from eventflow.store.spans.edges import FOLD_LIMIT, SLOT_SECONDS, Delta, Sums
@@ -160,7 +160,8 @@ def _comes_elsewhere(hops: _Hops) -> Flags:
     """Consumers that have links and a parent which is none of their links' targets."""
     by_parent = np.zeros(len(hops.row), bool)
     by_parent[hops.came_hop[hops.came == hops.parent[hops.came_hop]]] = True
-    return hops.linked & (hops.parent != 0) & ~by_parent
+    found: Flags = hops.linked & (hops.parent != 0) & ~by_parent
+    return found
 
 
 def _marked(traces: U64, memory: Memory) -> U64:
@@ -287,8 +288,3 @@ def _add_histogram(
         sums: Sums = delta.sums[meanings.edges[number], at]
         into: dict[int, int] = getattr(sums, name)
         into[bucket] += count
-
-
-def empty() -> Array:
-    """No hashes."""
-    return np.zeros(0, np.uint64)
