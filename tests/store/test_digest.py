@@ -10,8 +10,8 @@ from eventflow.domain.flow_query import FlowQuery
 from eventflow.domain.observations import Operation, Span, SpanBatch
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, Generation, IndexRun, Rejected
-from eventflow.store.spans.load import Reader
 from eventflow.store.queries import flows, topology
+from eventflow.store.spans.load import Reader
 from tests.flow_factory import KEY, consume, failed_order, ident, link, publish, span, trace
 from tests.store.support import DAY, NOW, digest, send
 

@@ -25,7 +25,6 @@ from eventflow.web.flow_sequence import sequence
 from eventflow.web.flow_timeline import view
 from eventflow.web.views.flows import address
 from tests import factories
-from tests.store.pickled import encode
 from tests.flow_factory import (
     EPOCH_NS,
     KEY,
@@ -41,6 +40,7 @@ from tests.flow_factory import (
     replayed_order,
     trace,
 )
+from tests.store.pickled import encode
 
 
 def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) -> list[Span]:

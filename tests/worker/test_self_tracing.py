@@ -7,7 +7,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from eventflow.store import spans
-from eventflow.worker import digest
 from eventflow.worker.self_tracing import SERVICE, StoreExporter
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,6 @@ from django.utils import timezone
 from eventflow.store import spans
 from eventflow.store.models import Chunk
 from eventflow.worker import trace_files
-from eventflow.worker.digest import decode
 from tests.collectors.jaeger.test_parse import document
 from tests.collectors.jaeger.test_parse import span as jaeger_span
 from tests.collectors.otlp.samples import json_request, json_span

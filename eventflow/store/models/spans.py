@@ -47,7 +47,7 @@ class Chunk(models.Model):
 
 
 class IndexRun(models.Model):
-    """A sorted run of the index: entries (hash of an id, chunk), once each. Runs of one level are merged into the next."""
+    """A sorted run of the index: entries (hash of an id, chunk), once each. A level's runs are merged into the next."""
 
     level = models.SmallIntegerField()
     entries = models.BigIntegerField()

@@ -16,7 +16,7 @@ from django.db import transaction
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
-from eventflow.store.spans import edges, form, generation, index, libraries, opened, pack, sums, whole
+from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
@@ -122,9 +122,7 @@ def _take(now: datetime, limit: int) -> _Taken:
             # Whatever is wrong with one body must not stop those behind it.
             log.exception("request %s could not be read and was put aside", pk)
             reason = fit(f"{type(error).__name__}: {error}")
-            taken.rejected.append(
-                Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now)
-            )
+            taken.rejected.append(Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now))
             continue
         taken.bodies.append(body)
         taken.columns.append(columns)
@@ -158,10 +156,12 @@ def _learned(
         if one.group is not None:
             groups[one.group[0]] = one.group[1]
         if one.library is not None:
-            libraries.add(counts, *one.library, often, end)
+            where, lacks = one.library
+            libraries.add(counts, where, lacks, times=often, last_ns=end)
     for row, span in odd.items():
         if new[row] and (added := libraries.of(span)) is not None:
-            libraries.add(counts, *added, 1, span.end_ns)
+            where, lacks = added
+            libraries.add(counts, where, lacks, times=1, last_ns=span.end_ns)
     return counts, groups
 
 

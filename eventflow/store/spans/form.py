@@ -1,4 +1,4 @@
-"""The wire format of what is stored, named by the settings: the store keeps requests and must not know their protocol."""
+"""The wire format of what is stored, named by the settings: the store keeps requests and knows no protocol."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Who writes next: steps are prepared without a lock, and find out when they write whether something changed meanwhile."""
+"""Who writes next: steps are prepared without a lock and learn when they write whether something changed meanwhile."""
 
 from django.db.models import F
 

@@ -1,10 +1,9 @@
 """The hashes an id is found by. Kinds are kept apart, so that a message id that looks like a key is none."""
 
+import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from eventflow.store.spans.columns import U64, mixed, trace_hashes
-
-import numpy as np
 
 _TRACE, _LINKED = 0x74, 0x6C
 

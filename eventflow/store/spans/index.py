@@ -7,14 +7,15 @@ writer waits long and memory stays bounded. Hashes have 48 bits: a chunk may be 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from secrets import randbits
 
 import numpy as np
 import zstandard
 from django.db import transaction
 
-from eventflow.store.spans.columns import Array, Ints, U64
 from eventflow.store.models import Chunk, IndexPage, IndexRun
+from eventflow.store.spans.columns import U64, Array, Ints
 from eventflow.store.spans.rows import insert
 
 PAGE = 1_024
@@ -51,7 +52,7 @@ def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
 
 
 def lookup(wanted: Ints) -> tuple[Ints, Ints]:
-    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. A query per 500 pages they lie on."""
+    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
     asked: dict[tuple[int, int], tuple[int, int]] = {}
     if len(wanted):
         for run, token in IndexRun.objects.filter(ready=True).values_list("id", "token"):
@@ -145,10 +146,7 @@ def _cuts(hashes: Ints) -> list[int]:
 
 def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
     cuts = _cuts(hashes)
-    rows = [
-        (run, int(hashes[low]), _packed(hashes[low:high], chunks[low:high]))
-        for low, high in zip(cuts, cuts[1:], strict=False)
-    ]
+    rows = [(run, int(hashes[low]), _packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
     insert(IndexPage, ("run_id", "first", "body"), rows)
 
 

@@ -30,7 +30,7 @@ _patterns = Patterns()
 
 
 def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
-    """Write the lines of the flows in the next new chunks, about `limit` spans. Returns their keys; none: all is done."""
+    """Write the lines of the flows in the next new chunks, about `limit` spans. Returns their keys, none at the end."""
     before, last = generation.current(LINES), generation.current(JUDGED)
     chunks, spans = [], 0
     for pk, number in Chunk.objects.filter(pk__gt=last, level=0).order_by("id").values_list("id", "spans")[:limit]:

@@ -12,7 +12,7 @@ from eventflow.domain.columns import Format
 from eventflow.domain.hop import evidence
 from eventflow.domain.observations import Span
 from eventflow.store.spans import ids
-from eventflow.store.spans.columns import Array, Flags, Ints, Portion, U64
+from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.text import fit, own_key
 

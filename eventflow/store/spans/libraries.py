@@ -23,7 +23,7 @@ def none() -> Counts:
     return defaultdict(lambda: [0] * (len(COLUMNS) + 1))
 
 
-def add(counts: Counts, key: tuple[str, str, str], sums: Sequence[int], times: int, last_ns: int) -> None:
+def add(counts: Counts, key: tuple[str, str, str], sums: Sequence[int], *, times: int, last_ns: int) -> None:
     """Count `times` spans of which each adds `sums`; the newest ended at `last_ns`."""
     into = counts[key]
     for at, one in enumerate(sums):

@@ -12,10 +12,10 @@ import numpy as np
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
+from eventflow.store.models import FlowRow, ReplayItem
 from eventflow.store.spans import ids, index
 from eventflow.store.spans.columns import U64, Ints, trace_hashes
 from eventflow.store.spans.opened import Opened, opened
-from eventflow.store.models import FlowRow, ReplayItem
 from eventflow.store.spans.rows import chunks as parts
 from eventflow.store.spans.rows import select
 from eventflow.store.spans.text import fit
@@ -162,7 +162,7 @@ class Reader:
     def members(self, trace_ids: Collection[str]) -> dict[str, dict[str, str]]:
         """Trace → the keys of its flows, each with its origin; traces without spans are left out.
 
-        origin  ``direct`` (a span of it carries the key), ``inherited`` (over links) or ``trace`` (the trace id is the key)
+        origin  ``direct`` (a span of it carries the key), ``inherited`` (over links), ``trace`` (its id is the key)
         """
         known: dict[str, Trace] = {}
         asked = set(trace_ids)
@@ -170,9 +170,8 @@ class Reader:
         for _ in range(ROUNDS):
             known.update({name: Trace() for name in pending})
             known.update(self.traces(pending))
-            pending = {
-                target for name in pending if not known[name].keys for target in known[name].links if target not in known
-            }
+            heirs = [known[name] for name in pending if not known[name].keys]
+            pending = {target for heir in heirs for target in heir.links if target not in known}
             if not pending:
                 break
         replayed = _replayed({name for name, trace in known.items() if not trace.keys})

@@ -23,6 +23,7 @@ from eventflow.store.spans.text import own_key
 
 NOTHING, PUBLISH, CONSUME = 0, 1, 2
 
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """One shape.
@@ -75,7 +76,7 @@ class Meanings:
         return numbers[inverse]
 
     def table(self) -> Ints:
-        """A row per number: side, edge (-1: none), failed, whole, messages, first attempt, key's and message's name, like."""
+        """A row per number: side, edge or -1, failed, whole, messages, first attempt, key name, message name, like."""
         if len(self._rows) < len(self.known):
             added = [
                 (

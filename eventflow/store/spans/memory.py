@@ -1,14 +1,14 @@
-"""What a flush must know of the spans before it: which are here, what was published when, who waits for whose publisher.
+"""What a step must know of the spans before it: which are here, what was published when, who waits for a publisher.
 
 Kept in bounded tables in memory, made again from the newest chunks whenever the store changed behind our back (a start,
-another process). Changed only after a flush is committed, so that a failed one leaves no trace here.
+another process). Changed only after a step is committed, so that a failed one leaves no trace here.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from eventflow.store.spans.columns import Array, Flags, Ints, U64, mixed
+from eventflow.store.spans.columns import U64, Array, Flags, Ints, mixed
 from eventflow.store.spans.recent import Recent
 
 SPANS = 1_500_000
@@ -92,7 +92,7 @@ class Memory:
 
 @dataclass(slots=True)
 class Learned:
-    """What a flush teaches the memory once it is committed."""
+    """What a step teaches the memory once it is committed."""
 
     spans: U64
     hops: U64
@@ -111,7 +111,7 @@ class Learned:
         memory.spans.put(self.spans)
         memory.hops.put(self.hops, self.hop_rows)
         _or(memory.inside, self.inside, self.inside_bits)
-        known, counts = memory.traces.find(self.traces)
+        _, counts = memory.traces.find(self.traces)
         memory.traces.put(self.traces, (counts[:, 0] + self.trace_counts)[:, None])
         memory.whole.put(self.whole)
         memory.waited.put(self.waited)

@@ -12,10 +12,10 @@ import zstandard
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
-from eventflow.store.spans import form
-from eventflow.store.spans.columns import Flags, Ints, Portion, U64, together
-from eventflow.store.spans.keys import Keys, keys_of, read_whole
 from eventflow.store.models import Chunk
+from eventflow.store.spans import form
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion, together
+from eventflow.store.spans.keys import Keys, keys_of, read_whole
 
 KEPT = 256
 _lock = threading.Lock()

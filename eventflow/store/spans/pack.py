@@ -1,4 +1,4 @@
-"""Spans into chunks: sorted so that a flow's lie together, a few hundred to a chunk, with the index entries to find them.
+"""Spans into chunks: sorted so that a flow's lie together, a few hundred to a chunk, with index entries to find them.
 
 A chunk's body is an ordinary OTLP export request. Packing changes no span and drops none of the rows it is given.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import zstandard
-
 from django.db.models import Max
 
 from eventflow.domain.columns import Format
@@ -47,12 +46,8 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         part = order[low : low + CHUNK_SPANS]
         position[part] = number
         high = low + len(part)
-        body = form.gather(
-            portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes()
-        )
-        chunks.append(
-            (compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max()))
-        )
+        body = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
+        chunks.append((compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max())))
     hashes, positions = _entries(portion, position, keys)
     return Packed(chunks, hashes, positions)
 
@@ -86,8 +81,6 @@ def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
             keys.message,
         )
     )
-    at = position[
-        np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key_row, keys.message_row))
-    ]
+    at = position[np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key_row, keys.message_row))]
     kept = at >= 0
     return index.shortened(hashes[kept]), at[kept]

@@ -94,13 +94,15 @@ class Patterns:
             key = texts[int(flow[order[starts[at]]])]
             line = self._lines.get(pattern)
             if line is None:
-                line = self._learn(pattern, key, window, order[bounds[at] : bounds[at + 1]], consumers, now)
+                line = self._learn(
+                    pattern, key, window, order[bounds[at] : bounds[at + 1]], consumers=consumers, now=now
+                )
             rows.append((key, *line[1:4], int(begun[at]), int(ended[at]), *line[6:-1], nanoseconds(now)))
         seen_before = np.isin(portion.trace, portion.trace[~window.fresh]) & good & (keyed != 0)
         return Judged(rows, others, _hex(portion.trace_ids[seen_before]))
 
     def _learn(
-        self, pattern: tuple[int, int], key: str, window: _Window, rows: Ints, consumers: Consumers, now: datetime
+        self, pattern: tuple[int, int], key: str, window: _Window, rows: Ints, *, consumers: Consumers, now: datetime
     ) -> tuple[object, ...]:
         spans = read_whole(window.portion, rows, form.form()).values()
         started = min(span.start_ns for span in spans)
@@ -171,7 +173,7 @@ def _grown(new: Iterable[Opened]) -> Ints:
 
 
 def _related(chunk: Opened, grown: Ints) -> list[Ints]:
-    """The hashes of all that hangs together with grown flows in a chunk: their keys, their traces, who links to these."""
+    """The hashes of what hangs together with grown flows in a chunk: their keys, their traces, who links to these."""
     portion, keys = chunk.portion, chunk.keys
     named = np.zeros(len(portion), bool)
     named[keys.key_row[np.isin(index.shortened(keys.key), grown)]] = True
@@ -187,7 +189,7 @@ def _related(chunk: Opened, grown: Ints) -> list[Ints]:
 
 
 def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
-    """The number of each row's flow (negative where a trace has several), its trace's key if any, and the flows' keys."""
+    """The number of each row's flow (negative: its trace has several), its trace's key if any, and the flows' keys."""
     portion, keys = window.portion, window.keys
     traces, trace_of = np.unique(portion.trace, return_inverse=True)
     low = np.full(len(traces), np.iinfo(np.uint64).max, np.uint64)
@@ -195,7 +197,7 @@ def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
     np.minimum.at(low, trace_of[keys.key_row], keys.key)
     np.maximum.at(high, trace_of[keys.key_row], keys.key)
     named = np.where(high == 0, traces, high)
-    distinct, flow_of_trace = np.unique(named, return_inverse=True)
+    _, flow_of_trace = np.unique(named, return_inverse=True)
     flow: Ints = flow_of_trace[trace_of].astype(np.int64)
     texts: dict[int, str] = {}
     several: set[int] = set()
@@ -228,7 +230,7 @@ def _alone(window: _Window, flow: Ints) -> Flags:
     known_trace, where = among(portion.link_trace, portion.trace)
     bad[where[crossing & known_trace]] = True
     # A parent that is not here decides where a message came from.
-    inside, parent = among(portion.parent, portion.context)
+    inside, _ = among(portion.parent, portion.context)
     table = form.meanings().table()[window.meaning]
     hop = table[:, _SIDE] != 0
     bad |= hop & (portion.parent != 0) & ~inside & ~_has_links(portion)
@@ -314,8 +316,8 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
     for salt, part in enumerate(parts):
         hashed = mixed(hashed ^ mixed(_bits(part), 100 + salt), salt)
     hashed = mixed(hashed ^ mixed(place[order].view(np.uint64), 7), 8)
-    found: U64 = mixed(np.add.reduceat(hashed, starts) ^ lengths.astype(np.uint64), 9)
-    return found
+    summed: U64 = np.add.reduceat(hashed, starts)
+    return mixed(summed ^ lengths.astype(np.uint64), 9)
 
 
 def _bits(values: Array) -> U64:

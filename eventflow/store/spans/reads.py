@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.spans import summaries
 from eventflow.store.spans.load import Reader

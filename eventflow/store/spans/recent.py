@@ -6,7 +6,7 @@ arrays. Never the only place of anything: what is forgotten here is still in the
 
 import numpy as np
 
-from eventflow.store.spans.columns import Flags, Ints, U64
+from eventflow.store.spans.columns import U64, Flags, Ints
 
 FULL = 0.6
 """Share of a generation's places that may be taken."""

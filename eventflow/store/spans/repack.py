@@ -1,4 +1,4 @@
-"""Packs chunks anew: many small ones (a quiet system writes some spans a second) into few, or one without its old spans.
+"""Packs chunks anew: many small ones (a quiet system writes some spans a second) into few, one without its old spans.
 
 Changes where spans lie and nothing else. One step is one transaction, bounded in spans.
 """

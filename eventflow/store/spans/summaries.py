@@ -23,6 +23,7 @@ DETAIL_LIMIT = 5_000
 SHARED_BY = 32
 """A trace with more flows of its own than this is read by flow, not whole."""
 
+
 @dataclass(frozen=True, slots=True)
 class FlowSpans:
     """What is stored of a flow.

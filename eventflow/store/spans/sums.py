@@ -5,14 +5,15 @@ For a trace whose hops don't stand inside each other the sum over its spans is w
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from eventflow.domain.edge import BUCKETS_PER_DOUBLING, FIRST_NS, LENGTH
 from eventflow.store.spans.columns import U64, Flags, Ints, Portion
+from eventflow.store.spans.edges import FOLD_LIMIT, SLOT_SECONDS, Delta, Sums
 from eventflow.store.spans.meaning import CONSUME, PUBLISH, Meanings
 from eventflow.store.spans.memory import Learned, Memory, among, wait_key
-from eventflow.store.spans.edges import FOLD_LIMIT, SLOT_SECONDS, Delta, Sums
 
 _SLOT_NS = SLOT_SECONDS * 1_000_000_000
 _SIDE, _EDGE, _FAILED, _WHOLE, _MESSAGES, _FIRST = range(6)
@@ -76,9 +77,9 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     whole = whole[~np.isin(whole, huge)]
     delta = Delta()
     simple = ~np.isin(hops.trace, whole)
-    _count(delta, hops, table, portion, simple, meanings)
+    _count(delta, hops, table[hops.row], simple, meanings)
     waits = _waits(hops, simple, whole, memory)
-    _add_waits(delta, meanings, waits.edge, waits.slot, waits.nanoseconds)
+    _add_histogram(delta, meanings, _Timed(waits.edge, waits.slot, waits.nanoseconds), "wait")
     woken = waits.late_traces
     learned = Learned(
         spans=portion.context[new],
@@ -169,12 +170,10 @@ def _marked(traces: U64, memory: Memory) -> U64:
     return traces[known]
 
 
-def _count(
-    delta: Delta, hops: _Hops, table: Ints, portion: Portion, simple: Flags, meanings: Meanings
-) -> None:
+def _count(delta: Delta, hops: _Hops, table: Ints, simple: Flags, meanings: Meanings) -> None:
     links = np.bincount(hops.came_hop, minlength=len(hops.row))
-    messages = np.where(hops.linked, links, table[hops.row, _MESSAGES])
-    failed = table[hops.row, _FAILED]
+    messages = np.where(hops.linked, links, table[:, _MESSAGES])
+    failed = table[:, _FAILED]
     groups, inverse = _groups(hops.edge[simple], hops.slot[simple])
     counts = np.bincount(inverse, weights=messages[simple], minlength=len(groups)).astype(np.int64)
     errors = np.bincount(inverse, weights=(messages * failed)[simple], minlength=len(groups)).astype(np.int64)
@@ -182,7 +181,8 @@ def _count(
         sums = delta.sums[meanings.edges[edge], slot]
         sums.count += count
         sums.errors += error
-    _add_histogram(delta, meanings, hops.edge[simple], hops.slot[simple], (hops.end - hops.start)[simple], "processing")
+    processing = _Timed(hops.edge[simple], hops.slot[simple], (hops.end - hops.start)[simple])
+    _add_histogram(delta, meanings, processing, "processing")
     edges, at = np.unique(hops.edge[simple], return_inverse=True)
     first = np.full(len(edges), np.iinfo(np.int64).max)
     last = np.zeros(len(edges), np.int64)
@@ -267,21 +267,23 @@ def _queue_wait(consumed: Ints, begun: Ints, ended: Ints) -> Ints:
     return np.maximum(0, consumed - np.where(ended <= consumed, ended, begun))
 
 
-def _add_waits(delta: Delta, meanings: Meanings, edge: Ints, slot: Ints, nanoseconds: Ints) -> None:
-    _add_histogram(delta, meanings, edge, slot, nanoseconds, "wait")
-
-
 def _groups(edge: Ints, slot: Ints) -> tuple[Ints, Ints]:
     """The distinct pairs (edge, slot), and which each row has."""
     pairs, inverse = np.unique((edge << 36) | slot, return_inverse=True)
     return np.stack((pairs >> 36, pairs & ((1 << 36) - 1)), axis=1), inverse
 
 
-def _add_histogram(
-    delta: Delta, meanings: Meanings, edge: Ints, slot: Ints, durations: Ints, name: str
-) -> None:
-    groups, inverse = _groups(edge, slot)
-    cells, counts = np.unique(inverse * LENGTH + buckets(durations), return_counts=True)
+class _Timed(NamedTuple):
+    """Durations with the edge and the slot that they belong to."""
+
+    edge: Ints
+    slot: Ints
+    nanoseconds: Ints
+
+
+def _add_histogram(delta: Delta, meanings: Meanings, timed: _Timed, name: str) -> None:
+    groups, inverse = _groups(timed.edge, timed.slot)
+    cells, counts = np.unique(inverse * LENGTH + buckets(timed.nanoseconds), return_counts=True)
     for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
         where, bucket = divmod(cell, LENGTH)
         number, at = groups[where].tolist()

@@ -1,7 +1,7 @@
-"""Traces whose spans speak for each other are judged whole by the domain: a step adds the difference to what they were.
+"""Traces whose spans speak for each other are judged whole by the domain: a step adds the difference it makes.
 
-So a late or doubled span, a receive folded into its process, a publisher that shows up after its consumer all end in the
-same sums, whatever the order.
+So a late or doubled span, a receive folded into its process, a publisher that shows up after its consumer: all end in
+the same sums, whatever the order.
 """
 
 from collections.abc import Collection, Mapping
