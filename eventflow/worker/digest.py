@@ -1,7 +1,7 @@
 """Digests the inbox in a thread of its own: within a quarter of a second of the acknowledgement, spans can be read.
 
-Then gives their flows their lines; while requests wait, spans go first. Survives whatever a step raises (it logs, pauses
-longer each time and goes on); the inbox keeps what was not digested. Never acknowledges anything.
+Then gives their flows their lines; while requests wait, spans go first. It survives whatever a step raises (it logs,
+pauses longer each time and goes on); the inbox keeps what was not digested. Never acknowledges anything.
 """
 
 import logging
