@@ -195,7 +195,7 @@ def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Ranges of hashes, [low, high), with a bounded number of entries each."""
     firsts = list(IndexPage.objects.filter(run_id__in=runs).order_by("first").values_list("first", flat=True))
     step = max(1, MERGE_ENTRIES // PAGE)
-    bounds = sorted({*firsts[::step], 0})
+    bounds = sorted({*firsts[::step]})
     yield from zip(bounds, [*bounds[1:], 2**48], strict=True)
 
 
