@@ -1,4 +1,4 @@
-"""The index finds every chunk that was entered, before, during and after runs are merged, and forgets dead ones only."""
+"""The index finds every chunk that was entered before, while and after runs are merged, and forgets dead ones only."""
 
 from collections import defaultdict
 
@@ -42,7 +42,7 @@ def test_what_was_entered_is_found_and_nothing_else():
 def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
     mine = np.array([chunk() for _ in range(10)])
     index.add(np.repeat(np.arange(3), 10 * index.PAGE // 4), np.tile(np.repeat(mine, index.PAGE // 4), 3))
-    assert found({0, 1, 2}) == dict.fromkeys((0, 1, 2), set(mine.tolist()))
+    assert found({0, 1, 2}) == {one: set(mine.tolist()) for one in range(3)}
 
 
 def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):

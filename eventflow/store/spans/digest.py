@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-import zstandard
 from django.db import transaction
 
 from eventflow.domain.columns import SpanColumns
@@ -19,6 +18,7 @@ from eventflow.store.models import Chunk, Inbox, Rejected
 from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import SPANS, OutdatedError
+from eventflow.store.spans.inbox import fresh, unpacked
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.memory import Memory
@@ -110,26 +110,39 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
 
 def _take(now: datetime, limit: int) -> _Taken:
     taken = _Taken()
-    decompressor = zstandard.ZstdDecompressor()
-    wire = form.form()
     rows = Inbox.objects.order_by("id")[:limit]
-    for pk, packed, received_at in rows.values_list("id", "body", "received_at").iterator(chunk_size=8):
+    for pk, received_at in rows.values_list("id", "received_at"):
         taken.ids.append(pk)
-        try:
-            body = decompressor.decompress(bytes(packed))
-            columns = wire.scan(body)
-        except Exception as error:
-            # Whatever is wrong with one body must not stop those behind it.
-            log.exception("request %s could not be read and was put aside", pk)
-            reason = fit(f"{type(error).__name__}: {error}")
-            taken.rejected.append(Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now))
+        kept = fresh.take(pk, received_at)
+        if kept is None:
+            kept = _read(pk, now, taken.rejected)
+        if kept is None:
             continue
+        body, columns = kept
         taken.bodies.append(body)
         taken.columns.append(columns)
         taken.spans += columns.count
         if taken.spans >= STEP_SPANS:
             break
     return taken
+
+
+def _read(pk: int, now: datetime, rejected: list[Rejected]) -> tuple[bytes, SpanColumns] | None:
+    """A request out of the inbox, scanned; None for one that nobody can read, which is put aside."""
+    for row in Inbox.objects.filter(pk=pk):
+        try:
+            body = unpacked(row.encoding, bytes(row.body))
+            return body, form.form().scan(body)
+        except Exception as error:
+            # Whatever is wrong with one body must not stop those behind it.
+            log.exception("request %s could not be read and was put aside", pk)
+            reason = fit(f"{type(error).__name__}: {error}")
+            rejected.append(
+                Rejected(
+                    body=row.body, encoding=row.encoding, reason=reason, received_at=row.received_at, rejected_at=now
+                )
+            )
+    return None
 
 
 def _new(portion: Portion) -> Flags:
