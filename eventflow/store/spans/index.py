@@ -26,6 +26,8 @@ LARGEST = 16_000_000
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
 _BITS = np.uint64(16)
+_SPARE = 15
+"""Bits that a hash leaves free in a signed number of 64."""
 
 
 def shortened(hashes: U64) -> Ints:
@@ -130,6 +132,11 @@ def _token() -> int:
 
 
 def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
+    base = int(chunks.min()) if len(chunks) else 0
+    if len(chunks) and int(chunks.max()) - base < 1 << _SPARE:
+        # Both fit one number: sorting that is several times as fast as sorting by two columns.
+        both = np.unique((hashes << _SPARE) | (chunks - base))
+        return both >> _SPARE, (both & ((1 << _SPARE) - 1)) + base
     order = np.lexsort((chunks, hashes))
     hashes, chunks = hashes[order], chunks[order]
     fresh = np.ones(len(hashes), bool)

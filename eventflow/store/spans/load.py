@@ -224,8 +224,8 @@ class Reader:
         return {
             chunk.trace_ids[row]
             for chunk in chunks
-            for row, named in zip(chunk.keys.message_row.tolist(), chunk.keys.message_text, strict=True)
-            if named == text
+            for at, row in enumerate(chunk.keys.message.row.tolist())
+            if chunk.keys.message.text(at).encode() == text
         }
 
 

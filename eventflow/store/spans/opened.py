@@ -41,8 +41,8 @@ class Opened:
     @cached_property
     def key_of(self) -> dict[int, str]:
         """Row → the key its span carries."""
-        keys = self.keys
-        return {row: text.decode() for row, text in zip(keys.key_row.tolist(), keys.key_text, strict=True)}
+        keys = self.keys.key
+        return {row: keys.text(at) for at, row in enumerate(keys.row.tolist())}
 
     def context(self, row: int) -> Context:
         """A row's address."""
