@@ -17,7 +17,7 @@ from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
 from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
-from eventflow.store.spans.generation import SPANS, OutdatedError
+from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
 from eventflow.store.spans.inbox import fresh, unpacked
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
@@ -33,7 +33,8 @@ STEP_SPANS = 20_000
 SPANS_REMEMBERED = 300_000
 """Spans read again at the start: duplicates of older ones are found when reading only."""
 
-_memory = Memory()
+memory = Memory()
+"""This process's; whoever judges lines takes from it whom a late publisher woke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class _Taken:
 def digest(now: datetime, *, limit: int = STEP_REQUESTS) -> Digested:
     """Take up to `limit` requests in. What the database raises, it raises, nothing done."""
     number = generation.current(SPANS)
-    if _memory.generation != number:
+    if memory.generation != number:
         remember()
-        _memory.generation = number
+        memory.generation = number
     taken = _take(now, limit)
     if not taken.ids:
         return Digested()
@@ -84,8 +85,8 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     new = _new(portion)
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
-    added = sums.add(portion, new, meaning, meanings, _memory)
-    whole.add(added, portion, new, _memory)
+    added = sums.add(portion, new, meaning, meanings, memory)
+    whole.add(added, portion, new, memory)
     packed = pack.pack(portion, np.flatnonzero(new), keys_of(portion, meaning, meanings, odd), wire)
     counts, groups = _learned(portion, meaning, meanings, new, odd)
     with transaction.atomic():
@@ -95,8 +96,8 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
         edges.write(added.delta)
         libraries.write(counts)
         Inbox.objects.filter(pk__in=taken.ids).delete()
-    added.learned.into(_memory)
-    _memory.generation = number + 1
+    added.learned.into(memory)
+    memory.generation = number + 1
     return Digested(
         requests=len(taken.ids),
         spans=taken.spans,
@@ -147,7 +148,7 @@ def _read(pk: int, now: datetime, rejected: list[Rejected]) -> tuple[bytes, Span
 
 def _new(portion: Portion) -> Flags:
     """The rows whose spans are not here yet, each address once."""
-    known, _ = _memory.spans.find(portion.context)
+    known, _ = memory.spans.find(portion.context)
     first = np.zeros(len(portion), bool)
     first[np.unique(portion.context, return_index=True)[1]] = True
     return first & ~known
@@ -180,10 +181,11 @@ def _learned(
 
 def remember() -> None:
     """Make the memory anew from the newest chunks: as if their spans came again, of which nothing is counted."""
-    _memory.forget()
+    memory.forget()
     meanings = form.meanings()
     spans = 0
     newest: list[int] = []
+    judged = generation.current(JUDGED)
     for pk, number in Chunk.objects.order_by("-last_ns", "-id").values_list("id", "spans").iterator():
         spans += number
         if spans > SPANS_REMEMBERED:
@@ -192,5 +194,5 @@ def remember() -> None:
     for pk in reversed(newest):
         for chunk in opened.opened([pk]).values():
             new = _new(chunk.portion)
-            added = sums.add(chunk.portion, new, chunk.meaning, meanings, _memory)
-            added.learned.into(_memory)
+            added = sums.add(chunk.portion, new, chunk.meaning, meanings, memory)
+            added.learned.into(memory)

@@ -48,7 +48,7 @@ def _hashed(text: bytes) -> U64:
 
 
 def texts(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
-    """Hashes of many texts at once: each `length[i]` bytes from `start[i]` of `bodies[body[i]]`, eight bytes at a time."""
+    """Hashes of many texts at once: `length[i]` bytes from `start[i]` of `bodies[body[i]]`, eight bytes at a time."""
     begins = np.cumsum([0, *map(len, bodies)])[:-1]
     buffer = b"".join((*bodies, bytes(_LANE)))
     lanes: U64 = np.ndarray(len(buffer) - _LANE + 1, "<u8", buffer, strides=(1,))

@@ -88,7 +88,7 @@ def _directory(run: int, token: int) -> tuple[Ints, Ints]:
 
 
 _pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-PAGES_KEPT = 8_192
+PAGES_KEPT = 2_048
 
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:

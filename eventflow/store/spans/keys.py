@@ -22,7 +22,7 @@ LINKED_MESSAGE_IDS = ("messaging.message.id", "messaging.message_id")
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Rows of a portion and an id that each carries: its hash, and where its text lies (`at`: an ident, or a text here).
+    """Rows of a portion and an id that each carries: its hash, and where its text lies (`at`: an ident, or `texts`).
 
     A row may stand here several times. Texts are UTF-8.
     """

@@ -6,7 +6,7 @@ beyond that (letters, replays, foreign traces, several keys) are none of these a
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -39,16 +39,22 @@ class Judged:
     """Lines of the flows that are alike to one already judged, and the traces of all the others.
 
     moved  traces of these flows that were here before: a line of their own, made when they had no key, is gone
+    seen   the hashes of all traces that were looked at
     """
 
     rows: list[tuple[object, ...]]
     others: set[str]
     moved: set[str]
+    seen: U64
 
 
 @dataclass(slots=True)
 class _Window:
-    """The rows of the new chunks and of those that their flows lie in besides; `fresh`: of the new ones."""
+    """The rows of the new chunks and of those that their flows lie in besides.
+
+    fresh  rows of the new ones
+    grown  short hashes of keys and traces that have a line already
+    """
 
     portion: Portion
     meaning: Ints
@@ -71,7 +77,7 @@ class Patterns:
         portion = window.portion
         everyone = _hex(portion.trace_ids[window.fresh])
         if not few_letters():
-            return Judged([], everyone, set())
+            return Judged([], everyone, set(), portion.trace[:0])
         flow, keyed, texts = _flows(window)
         good = _alone(window, flow)
         first = np.zeros(len(portion), bool)
@@ -79,7 +85,7 @@ class Patterns:
         chosen = np.flatnonzero(good & first)
         others = _hex(portion.trace_ids[window.fresh & ~good])
         if not len(chosen):
-            return Judged([], others, set())
+            return Judged([], others, set(), portion.trace[:0])
         order = chosen[np.lexsort((portion.span_ids[chosen], portion.start[chosen], flow[chosen]))]
         starts = np.flatnonzero(np.concatenate(([True], flow[order][1:] != flow[order][:-1])))
         begun = portion.start[order][starts]
@@ -100,7 +106,7 @@ class Patterns:
                 )
             rows.append((key, *line[1:4], int(begun[at]), int(ended[at]), *line[6:-1], nanoseconds(now)))
         seen_before = np.isin(portion.trace, portion.trace[~window.fresh]) & good & (keyed != 0)
-        return Judged(rows, others, _hex(portion.trace_ids[seen_before]))
+        return Judged(rows, others, _hex(portion.trace_ids[seen_before]), np.unique(portion.trace[good]))
 
     def _learn(
         self, pattern: tuple[int, int], key: str, window: _Window, rows: Ints, *, consumers: Consumers, now: datetime
@@ -140,19 +146,21 @@ def _hex(trace_ids: U64) -> set[str]:
 def _window(new: dict[int, Opened]) -> _Window:
     """The new chunks, with the older ones in which the same flows lie."""
     chunks = dict(new)
-    grown = _grown(new.values())
+    window = _together(chunks, new, np.zeros(0, np.int64))
+    grown = window.grown = _grown(window)
     asked = np.zeros(0, np.int64)
-    for _ in range(3):
-        hashes = [grown]
-        for chunk in chunks.values():
-            if len(grown):
-                hashes += _related(chunk, grown)
-        wanted = np.setdiff1d(np.concatenate(hashes), asked)
+    for _ in range(3 if len(grown) else 0):
+        wanted = np.setdiff1d(_related(window), asked)
         asked = np.concatenate((asked, wanted))
         missing = set(index.lookup(wanted)[1].tolist()) - chunks.keys()
         if not missing or len(chunks) + len(missing) > len(new) + MORE_CHUNKS:
             break
         chunks.update(opened(missing))
+        window = _together(chunks, new, grown)
+    return window
+
+
+def _together(chunks: dict[int, Opened], new: Collection[int], grown: Ints) -> _Window:
     names = sorted(chunks)
     parts = [chunks[name].portion for name in names]
     portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
@@ -163,32 +171,29 @@ def _window(new: dict[int, Opened]) -> _Window:
     return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks), grown)
 
 
-def _grown(new: Iterable[Opened]) -> Ints:
+def _grown(window: _Window) -> Ints:
     """What is looked up of flows that are not new: the (short) hashes of keys and traces that have a line already."""
-    names: dict[str, int] = {}
-    for chunk in new:
-        keys = chunk.keys.key
-        distinct, first = np.unique(keys.hash, return_index=True)
-        names.update(zip(map(keys.text, first.tolist()), distinct.tolist(), strict=True))
-        names.update(zip(chunk.trace_ids, ids.of_traces(chunk.portion.trace).tolist(), strict=True))
+    portion, keys = window.portion, window.keys.key
+    distinct, first = np.unique(keys.hash, return_index=True)
+    names = dict(zip(map(keys.text, first.tolist()), distinct.tolist(), strict=True))
+    traces, first = np.unique(portion.trace, return_index=True)
+    raw = portion.trace_ids[first].tobytes().hex()
+    hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
+    names.update(zip(hexes, ids.of_traces(traces).tolist(), strict=True))
     known = lines(names)
     return np.unique(index.shortened(np.array([names[name] for name in known], np.uint64)))
 
 
-def _related(chunk: Opened, grown: Ints) -> list[Ints]:
-    """The hashes of what hangs together with grown flows in a chunk: their keys, their traces, who links to these."""
-    portion, keys = chunk.portion, chunk.keys
+def _related(window: _Window) -> Ints:
+    """The hashes of what hangs together with grown flows: their keys, their traces, who links to these."""
+    portion, keys = window.portion, window.keys.key
     named = np.zeros(len(portion), bool)
-    named[keys.key.row[np.isin(index.shortened(keys.key.hash), grown)]] = True
-    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), grown)
+    named[keys.row[np.isin(index.shortened(keys.hash), window.grown)]] = True
+    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), window.grown)
     traces = np.unique(portion.trace[named])
-    rows = np.isin(portion.trace, traces)
-    mine = rows[keys.key.row]
-    return [
-        index.shortened(ids.of_traces(traces)),
-        index.shortened(ids.of_linked(traces)),
-        index.shortened(keys.key.hash[mine]),
-    ]
+    mine = np.isin(portion.trace, traces)[keys.row]
+    hashes = np.concatenate((ids.of_traces(traces), ids.of_linked(traces), keys.hash[mine]))
+    return np.unique(np.concatenate((window.grown, index.shortened(hashes))))
 
 
 def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
@@ -326,7 +331,7 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
 
 
 def _end_counts(portion: Portion, table: Ints, order: Ints, flow: Ints) -> Flags:
-    """Where an end may decide: of publishes that failed; of every hop in flows whose consumers must be joined by time."""
+    """Where an end may decide: of publishes that failed; of all hops in flows with consumers to be joined by time."""
     side = table[:, _SIDE]
     published = portion.context[side == PUBLISH]
     by_link = np.zeros(len(portion), bool)
