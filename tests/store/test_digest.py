@@ -202,8 +202,8 @@ def test_a_publisher_of_another_flow_stands_in_the_line_of_its_consumer(first):
     for one in (sent, got) if first == "publisher" else (got, sent):
         send([one])
         digest()
-    rows = FlowRow.objects.order_by("key").values_list("key", "events", "deliveries")
-    assert list(rows) == [("job-1", 1, 1), ("order-7", 1, 0)]
+    rows = FlowRow.objects.order_by("key").values_list("key", "spans", "deliveries")
+    assert list(rows) == [("job-1", 2, 1), ("order-7", 1, 0)]
 
 
 @pytest.mark.django_db

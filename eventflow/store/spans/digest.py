@@ -196,3 +196,6 @@ def remember() -> None:
             new = _new(chunk.portion)
             added = sums.add(chunk.portion, new, chunk.meaning, meanings, memory)
             added.learned.into(memory)
+        if pk <= judged:
+            # The lines of these are made; only who woke since is still to be told.
+            memory.woken.clear()
