@@ -45,7 +45,7 @@ class Fuzz:
             if found[0] is None or found[1] is None:
                 return
             self.scanned += 1
-            agreement.same(body, found[0], found[1])
+            agreement.same(body, self.formats, found[0], found[1])
             for form, columns, judged in zip(self.formats, found, self.judged, strict=True):
                 assert columns is not None
                 agreement.check_odd_warnings(form, body, columns)

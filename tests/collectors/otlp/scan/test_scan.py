@@ -275,7 +275,7 @@ def test_both_implementations_say_the_same(body: bytes, seed: int) -> None:
         one, other = agreement.scanned(python, sent), agreement.scanned(native, sent)
         assert (one is None) == (other is None)
         if one is not None and other is not None:
-            same(sent, one, other)
+            same(sent, (python, native), one, other)
 
 
 @both
