@@ -8,10 +8,11 @@ from collectors.otlp.scan import OtlpFormat
 
 
 def span_format() -> OtlpFormat:
-    """OTLP with the operator's correlation keys."""
-    return _format(tuple(settings.EVENTFLOW_CORRELATION_KEYS))
+    """OTLP with the operator's correlation keys: the format that settings.EVENTFLOW_SPAN_FORMAT gives the store."""
+    return otlp(tuple(settings.EVENTFLOW_CORRELATION_KEYS))
 
 
-@lru_cache(maxsize=1)
-def _format(correlation_keys: tuple[str, ...]) -> OtlpFormat:
+@lru_cache(maxsize=4)
+def otlp(correlation_keys: tuple[str, ...]) -> OtlpFormat:
+    """The one reader of OTLP with these keys in this process."""
     return OtlpFormat(correlation_keys)
