@@ -48,7 +48,7 @@ def measure(seconds: float = 2.0) -> list[Figure]:
             rate = _http(ports[0], "application/x-protobuf", sent, seconds)
             must, aim = (200_000, 400_000) if native else (60_000, 100_000)
             found.append(Figure(f"receive: OTLP/HTTP, {name}", rate, "spans/s", must, aim, more=True))
-            rate = _http(ports[0], "application/json", [gzip.compress(_json(body), 6) for body in bodies], seconds)
+            rate = _http(ports[0], "application/json", [gzip.compress(as_json(body), 6) for body in bodies], seconds)
             must, aim = (40_000, 50_000) if native else (30_000, 40_000)
             found.append(Figure(f"receive: OTLP/JSON, {name}", rate, "spans/s", must, aim, more=True))
             must, aim = (100_000, 300_000) if native else (50_000, 90_000)
@@ -99,7 +99,7 @@ def _per_span(work: Callable[[], None], requests: int) -> float:
     return median(times) / (requests * SPANS) * 1e6
 
 
-def _json(body: bytes) -> bytes:
+def as_json(body: bytes) -> bytes:
     """As OTLP/JSON has it: hexadecimal ids and enums as numbers."""
     message = ExportTraceServiceRequest.FromString(body)
     document = json_format.MessageToDict(message, use_integers_for_enums=True)
