@@ -141,8 +141,8 @@ class LagSample:
     ready        messages waiting for a first delivery, None if unknown (then `unknown_reason` says why)
     in_flight    delivered, not acknowledged
     oldest_at    when the oldest waiting message was published; None if nothing waits or it is unknown
-    method       how it was measured: ``broker-exact``, ``probe-exact``, ``interpolated``, ``little``, ``spans``,
-                 ``reported`` (metrics that somebody else measured and sent us)
+    method       how it was measured: ``broker-exact``, ``broker-approximate``, ``probe-exact``, ``interpolated``,
+                 ``little``, ``spans``, ``reported`` (metrics that somebody else measured and sent us)
     error_seconds  how wrong `oldest_at` may be
     published_total, delivered_total, settled_total  monotonic counters to take rates from (per group's filter if known)
     """
