@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import httpx
@@ -21,6 +22,11 @@ class Vhost:
         self._api = httpx.Client(
             base_url=f"http://127.0.0.1:{server.management}/api", auth=("guest", "guest"), trust_env=False, timeout=30
         )
+
+    @classmethod
+    def fresh(cls, server: RabbitMqServer) -> "Vhost":
+        """One that nobody else uses."""
+        return cls(server, f"test-{uuid4().hex[:10]}")
 
     def __enter__(self) -> "Vhost":
         self.put(f"vhosts/{self.name}")
