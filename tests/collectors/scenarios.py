@@ -1,4 +1,4 @@
-"""The same story told on every broker: who publishes, consumes, rewinds, trims, gives up, and what the broker's own tool says.
+"""The same story told on every broker: publish, consume, rewind, trim, give up, and what the broker's own tool says.
 
 Each scenario has one destination and one consumer group on a real server. It may be watched from another address than
 the application uses, so that only the watcher meets what a test does to the line.

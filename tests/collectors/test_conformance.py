@@ -1,4 +1,4 @@
-"""One scenario over every broker: known moves in, the exact numbers out, compared with what the broker's own tool says."""
+"""One scenario over every broker: known moves in, exact numbers out, compared with the broker's own tool."""
 
 import asyncio
 from collections.abc import Callable, Iterator
