@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+import pytest
 from confluent_kafka import Consumer
 
 from collectors.base import Collector
@@ -26,6 +27,9 @@ from tests.collectors.redis_streams import shop as redis_shop
 from tests.redis_rabbitmq import RedisServer
 from tests.services import KafkaServer, NatsServer
 
+BROKERS = [
+    pytest.param(name, marks=getattr(pytest.mark, name), id=name) for name in ("kafka", "nats", "rabbitmq", "redis")
+]
 Numbers = tuple[int | None, int | None]
 """What waits and what is in flight; None where this broker does not tell it."""
 
@@ -71,8 +75,12 @@ class Scenario(Protocol):
         ...
 
     def letters(self, seen: Recorder) -> int: ...
-    def restart(self) -> None:
-        """kill -9 and start again with the same data."""
+    def kill(self) -> None:
+        """kill -9."""
+        ...
+
+    def start(self) -> None:
+        """Again, with the same data."""
         ...
 
 
@@ -155,8 +163,10 @@ class Kafka:
     def letters(self, seen: Recorder) -> int:
         return len({letter.position for letter in seen.of(DeadLetter) if letter.location == self.dead})
 
-    def restart(self) -> None:
+    def kill(self) -> None:
         self.shop.server.kill()
+
+    def start(self) -> None:
         self.shop.server.start()
 
 
@@ -230,8 +240,10 @@ class Nats:
     def letters(self, seen: Recorder) -> int:
         return _letters_read(seen)
 
-    def restart(self) -> None:
+    def kill(self) -> None:
         self._server.kill()
+
+    def start(self) -> None:
         self._server.start()
 
 
@@ -294,8 +306,10 @@ class Redis:
     def letters(self, seen: Recorder) -> int:
         return _letters_read(seen)
 
-    def restart(self) -> None:
+    def kill(self) -> None:
         self._server.kill()
+
+    def start(self) -> None:
         self._server.start()
 
 
@@ -368,6 +382,8 @@ class RabbitMq:
     def letters(self, seen: Recorder) -> int:
         return seen.destination("dlq.payment").messages or 0
 
-    def restart(self) -> None:
+    def kill(self) -> None:
         self._vhost.server.kill()
+
+    def start(self) -> None:
         self._vhost.server.start()

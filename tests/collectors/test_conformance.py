@@ -8,13 +8,9 @@ import pytest
 from eventflow.domain.observations import LagSample, SourceStatus
 from tests.collectors.rabbitmq.shop import Vhost
 from tests.collectors.recorder import Recorder
-from tests.collectors.scenarios import Kafka, Nats, Numbers, RabbitMq, Redis, Scenario, numbers
+from tests.collectors.scenarios import BROKERS, Kafka, Nats, Numbers, RabbitMq, Redis, Scenario, numbers
 from tests.redis_rabbitmq import RabbitMqServer, RedisServer
 from tests.services import KafkaServer, NatsServer
-
-BROKERS = [
-    pytest.param(name, marks=getattr(pytest.mark, name), id=name) for name in ("kafka", "nats", "rabbitmq", "redis")
-]
 
 
 @pytest.fixture
