@@ -44,14 +44,22 @@ class NatsServer:
         self.folder = folder
         self.port = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
-        store = f'jetstream {{ store_dir: "{folder / "store"}", max_mem: 64MB, max_file: 1GB }}\n' if jetstream else ""
-        self._config = folder / "nats.conf"
-        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{store}{extra}\n")
         self._process: subprocess.Popen[bytes] | None = None
+        self._store = (
+            f'jetstream {{ store_dir: "{folder / "store"}", max_mem: 64MB, max_file: 1GB }}' if jetstream else ""
+        )
+        self._config = folder / "nats.conf"
+        self.configure(extra)
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    def configure(self, extra: str) -> None:
+        """Write the configuration; a running server takes it up at once."""
+        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{self._store}\n{extra}\n")
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def url_as(self, user: str, password: str) -> str:
         return f"nats://{user}:{password}@127.0.0.1:{self.port}"
@@ -103,11 +111,12 @@ class KafkaServer:
         scram: Sequence[str] = (),
         port: int | None = None,
         heap: str = kafka.HEAP,
+        cluster: str = "",
     ) -> None:
         self.folder = folder
         self.port, self.controller_port = port or free_port(), free_port()
         self._settings = dict(settings)
-        self._scram, self._heap = scram, heap
+        self._scram, self._heap, self._cluster = scram, heap, cluster
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -119,6 +128,10 @@ class KafkaServer:
         return f"kafka://{self.address}"
 
     def start(self) -> "KafkaServer":
+        return self.spawn().wait()
+
+    def spawn(self) -> "KafkaServer":
+        """Begin to start: one of several nodes answers only when most of them are there."""
         settings = {
             name: value.replace("{port}", str(self.port)).replace("{controller}", str(self.controller_port))
             for name, value in self._settings.items()
@@ -128,17 +141,21 @@ class KafkaServer:
             kafka.properties(self.folder, self.port, self.controller_port, settings),
             self._scram,
             self._heap,
+            self._cluster,
         )
-        log_path = self.folder / "kafka.log"
-        with log_path.open("ab") as log:
+        with (self.folder / "kafka.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        return self
+
+    def wait(self) -> "KafkaServer":
+        """Until it answers."""
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return self
             time.sleep(0.05)
         self.kill()
-        raise RuntimeError(f"Kafka did not start:\n{log_path.read_text()[-2000:]}")
+        raise RuntimeError(f"Kafka did not start:\n{(self.folder / 'kafka.log').read_text()[-2000:]}")
 
     def groups_as_the_tool_tells(self) -> str:
         """What Kafka's own ConsumerGroupCommand says of every group."""
@@ -168,6 +185,51 @@ class KafkaServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class KafkaCluster:
+    """Several nodes, each broker and controller; everything that Kafka keeps for itself is kept by all of them."""
+
+    def __init__(self, folder: Path, nodes: int = 3) -> None:
+        controllers = [free_port() for _ in range(nodes)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        copies = {
+            f"{topic}.replication.factor": str(nodes)
+            for topic in ("default", "offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        }
+        cluster = kafka.new_identity()
+        self.nodes = {}
+        for number, controller in enumerate(controllers, 1):
+            settings = copies | {
+                "node.id": str(number),
+                "controller.quorum.voters": voters,
+                "controller.quorum.bootstrap.servers": "",
+                "broker.session.timeout.ms": "3000",
+                "broker.heartbeat.interval.ms": "500",
+                "auto.leader.rebalance.enable": "false",
+            }
+            server = KafkaServer(folder / f"node-{number}", settings, cluster=cluster, heap="256m")
+            server.controller_port = controller
+            self.nodes[number] = server
+
+    @property
+    def address(self) -> str:
+        return ",".join(server.address for server in self.nodes.values())
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.address}"
+
+    def start(self) -> "KafkaCluster":
+        for server in self.nodes.values():
+            server.spawn()
+        for server in self.nodes.values():
+            server.wait()
+        return self
+
+    def kill(self) -> None:
+        for server in self.nodes.values():
+            server.kill()
 
 
 def postgres_binaries() -> Path | None:

@@ -39,6 +39,9 @@ class Vhost:
     def put(self, path: str, body: dict[str, Any] | None = None) -> None:
         self._api.put(path, json=body or {}).raise_for_status()
 
+    def delete(self, path: str) -> None:
+        self._api.delete(path).raise_for_status()
+
     def get(self, path: str) -> Any:
         return self._api.get(path).raise_for_status().json()
 
