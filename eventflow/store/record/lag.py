@@ -137,7 +137,8 @@ def _total(values: Iterable[int | None]) -> int | None:
 
 def _sum(parts: Sequence[LagSample]) -> lag.LagPoint:
     at = max(part.at for part in parts)
-    oldest = min((part.oldest_at for part in parts if part.oldest_at and part.ready != 0), default=None)
+    believed = (lag.dated(part.oldest_at, at) for part in parts if part.ready != 0)
+    oldest = min((moment for moment in believed if moment), default=None)
     ready = _total(part.ready for part in parts)
     return lag.LagPoint(
         at=at,
@@ -168,7 +169,7 @@ def _update(
     row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
     age, guessed = lag.age(window)
     row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
-    dated = [part for part in parts if part.oldest_at and part.ready != 0]
+    dated = [part for part in parts if lag.dated(part.oldest_at, point.at) and part.ready != 0]
     oldest = min(dated, key=lambda part: part.oldest_at or point.at, default=first)
     row.method = guessed or oldest.method
     row.error_seconds = oldest.error_seconds if guessed is None else None
