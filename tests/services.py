@@ -157,16 +157,14 @@ class KafkaServer:
         self.kill()
         raise RuntimeError(f"Kafka did not start:\n{(self.folder / 'kafka.log').read_text()[-2000:]}")
 
-    def groups_as_the_tool_tells(self) -> str:
+    def groups_as_the_tool_tells(self, tool: str = kafka.TOOL_GROUPS) -> str:
         """What Kafka's own ConsumerGroupCommand says of every group."""
-        command = ["--bootstrap-server", self.address, "--describe", "--all-groups"]
-        done = subprocess.run(
-            kafka.java(kafka.TOOL_GROUPS, *command, options=["-XX:TieredStopAtLevel=1"]),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+        return self.tool(tool, "--describe", "--all-groups")
+
+    def tool(self, main: str, *words: str) -> str:
+        """What one of Kafka's own programs says."""
+        command = kafka.java(main, "--bootstrap-server", self.address, *words, options=["-XX:TieredStopAtLevel=1"])
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)

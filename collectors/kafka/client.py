@@ -20,7 +20,12 @@ try:
     from aiokafka.abc import AbstractTokenProvider
     from aiokafka.client import AIOKafkaClient
     from aiokafka.cluster import ClusterMetadata
-    from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+    from aiokafka.errors import (
+        IncompatibleBrokerVersion,
+        KafkaConnectionError,
+        KafkaError,
+        TopicAuthorizationFailedError,
+    )
     from aiokafka.helpers import create_ssl_context
     from aiokafka.protocol.offset import OffsetRequest
 except ImportError:
@@ -189,6 +194,27 @@ class Client(GroupsClient):
                 "is it down, or does its advertised.listeners fit this network?"
             ) from None
         return answer.topics
+
+    # Requests that neither library has
+
+    def nodes(self) -> list[int]:
+        """Every broker's number."""
+        return [broker.nodeId for broker in self._client.cluster.brokers()]
+
+    async def ask(self, node: int, request: Any) -> Any:
+        """One request to one broker. Raises IncompatibleBrokerVersion when it does not know it."""
+        self.calls += 1
+        try:
+            return await self._ends(self._client.send(node, request))
+        except IncompatibleBrokerVersion:
+            raise
+        except (KafkaError, OSError):
+            raise CollectorError(f"Kafka at {self.address.shown} did not answer: connection lost") from None
+
+    async def coordinator(self, kind: int, key: str) -> int:
+        """Which broker coordinates it. Raises KafkaError while it is being chosen."""
+        self.calls += 1
+        return int(await self._ends(self._client.coordinator_lookup(kind, key)))
 
     # Records
 

@@ -15,6 +15,7 @@ from collectors.kafka.letters import Letters, Look
 from collectors.kafka.markers import Markers
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.places import Finder, Place
+from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
 from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
 
@@ -50,6 +51,7 @@ class KafkaCollector:
         self._client = Client(url, name)
         self._finder = Finder()
         self._markers = Markers()
+        self._shares = ShareGroups()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
@@ -58,7 +60,6 @@ class KafkaCollector:
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
         self._asked_at: dict[str, float] = {}
-        self._unseen: set[str] = set()
         self._silent: set[str] = set()
 
     @property
@@ -81,10 +82,13 @@ class KafkaCollector:
     async def _cycle(self, emit: Emit) -> None:
         started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
         await self._look_at_topics()
-        groups = await self._look_at_groups()
+        shared = await self._look_at_share_groups()
+        groups = [*await self._look_at_groups(), *shared]
+        self._groups |= {group.name: group for group in shared}
         ends, now = await self._look_at_ends()
+        self._shares.count(shared, ends.end)
         oldest = await self._look_at_times(groups, ends, now)
-        await self._markers.look(self._client, groups, ends)
+        await self._markers.look(self._client, (group for group in groups if group.kind != parse.SHARE), ends)
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
@@ -122,10 +126,7 @@ class KafkaCollector:
 
     async def _look_at_groups(self) -> list[Group]:
         """Groups with members and commits. Members are asked for when the state changed, else once a minute in turn."""
-        found = [group for group in await self._client.groups() if group.state not in GONE]
-        shared = [group for group in found if group.kind not in ("classic", "consumer", "unknown")]
-        self._unseen = {group.name for group in shared}
-        groups = [group for group in found if group.name not in self._unseen]
+        groups = [group for group in await self._client.groups() if group.state not in GONE]
         now = time.monotonic()
         for group in groups:
             known = self._groups.get(group.name)
@@ -146,8 +147,15 @@ class KafkaCollector:
                 group.described_at = now
         refused, self._silent = await self._client.commits(groups)
         if groups:
-            self._rights[COMMITS] = "denied" if refused else "allowed"
+            self._rights[COMMITS] = "denied" if refused or self._shares.refused else "allowed"
         return [group for group in groups if group.name not in refused | self._silent]
+
+    async def _look_at_share_groups(self) -> list[Group]:
+        """Asked for by their own requests; which there are, only now and then."""
+        if self._due("share groups", SOON_SECONDS):
+            await self._shares.find(self._client)
+        groups = [group for group in await self._shares.look(self._client) if group.state not in GONE]
+        return groups
 
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
         every = [partition for partitions in self._partitions.values() for partition in partitions]
@@ -258,9 +266,6 @@ class KafkaCollector:
             said.append("Messages may not be read, so dead letters are not shown: grant Read on their topics.")
         if self._silent:
             said.append(f"{len(self._silent)} groups could not be looked at now: their coordinator gave no answer.")
-        if self._unseen:
-            names = ", ".join(sorted(self._unseen)[:5])
-            said.append(f"Share groups are known by name only, their lag is told by no client library yet: {names}.")
         return said
 
 

@@ -20,6 +20,8 @@ FETCH_SECONDS = 600
 HEAP = "512m"
 
 TOOL_GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+TOOL_SHARE_GROUPS = "org.apache.kafka.tools.consumer.group.ShareGroupCommand"
+TOOL_CONFIGS = "kafka.admin.ConfigCommand"
 
 
 class MissingError(Exception):
