@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
-from collectors.kafka.address import Address
-from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, GroupsClient, NotAllowedError
+from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, UNREADABLE, GroupsClient, NotAllowedError
 from collectors.kafka.parse import Partition, Record, instant, text
 
 try:
@@ -33,7 +32,7 @@ except ImportError:
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
     ) from None
 
-from collectors.kafka.oauth import fetch_token
+from collectors.kafka.oauth import Tokens
 
 LATEST, EARLIEST = -1, -2
 UNCOMMITTED, COMMITTED = 0, 1
@@ -57,12 +56,12 @@ class Answer:
     refused: frozenset[Partition]
 
 
-class _Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the library ships no types
-    def __init__(self, address: Address) -> None:
-        self._address = address
+class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # the library ships no types
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
     async def token(self) -> str:
-        return (await asyncio.to_thread(fetch_token, self._address))[0]
+        return (await asyncio.to_thread(self._tokens.current))[0]
 
 
 class Client(GroupsClient):
@@ -85,7 +84,7 @@ class Client(GroupsClient):
 
     async def connect(self) -> None:
         """Connect once. Raises CollectorError quickly; permanent when the cluster knows us not."""
-        self._open_admin()
+        await self._open_admin()
         try:
             self._client = AIOKafkaClient(**self._options(), metadata_max_age_ms=3_600_000)
             await self._ends(self._client.bootstrap(), CONNECT_SECONDS * (len(self.address.servers) + 1))
@@ -105,7 +104,7 @@ class Client(GroupsClient):
         if where.tls:
             options["ssl_context"] = create_ssl_context(cafile=where.ca, certfile=where.certificate, keyfile=where.key)
         if where.mechanism == "OAUTHBEARER":
-            options |= {"sasl_mechanism": where.mechanism, "sasl_oauth_token_provider": _Tokens(where)}
+            options |= {"sasl_mechanism": where.mechanism, "sasl_oauth_token_provider": _TokenProvider(self._tokens)}
         elif where.mechanism:
             options |= {
                 "sasl_mechanism": where.mechanism,
@@ -119,7 +118,7 @@ class Client(GroupsClient):
         if isinstance(error, CollectorError) and error.permanent:
             return error
         if isinstance(error, (FileNotFoundError, ValueError)):
-            return CollectorError("a certificate file named in the source's URL can't be read", permanent=True)
+            return CollectorError(UNREADABLE, permanent=True)
         return await self._why()
 
     async def close(self) -> None:

@@ -17,6 +17,8 @@ from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.places import Finder, Place
 from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
+from collectors.kafka.topic_settings import TopicSettings
+from collectors.kafka.transactions import Transactions
 from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
 
 POLL_SECONDS = 5.0
@@ -27,8 +29,9 @@ SOON_SECONDS, STARTS_SECONDS = 10.0, 30.0
 """Up to so few partitions the topic list and the first offsets are asked for this often, else once a minute."""
 GONE = frozenset({"dead"})
 
-TOPICS, GROUPS, MEMBERS, COMMITS, READ = (
-    "list topics", "list all groups", "describe groups", "read committed offsets", "read messages",
+TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ = (
+    "list topics", "list all groups", "describe groups", "read committed offsets", "read topic settings",
+    "read messages",
 )  # fmt: skip
 
 
@@ -52,6 +55,8 @@ class KafkaCollector:
         self._finder = Finder()
         self._markers = Markers()
         self._shares = ShareGroups()
+        self._settings = TopicSettings()
+        self._transactions = Transactions()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
@@ -69,7 +74,7 @@ class KafkaCollector:
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
-        self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, READ), "unknown")
+        self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ), "unknown")
         self._asked_at.clear()
         try:
             await self._client.connect()
@@ -88,7 +93,7 @@ class KafkaCollector:
         ends, now = await self._look_at_ends()
         self._shares.count(shared, ends.end)
         oldest = await self._look_at_times(groups, ends, now)
-        await self._markers.look(self._client, (group for group in groups if group.kind != parse.SHARE), ends)
+        await self._look_at_gaps(groups, ends, now)
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
@@ -191,6 +196,16 @@ class KafkaCollector:
             self._take(await self._client.offsets(questions), questions, ends)
         return self._times
 
+    async def _look_at_gaps(self, groups: list[Group], ends: Ends, now: datetime) -> None:
+        """Where offsets wait that hold no record, or none that a reader of committed records may have yet."""
+        await self._settings.look(self._client, self._topics)
+        if self._settings.allowed is not None:
+            self._rights[SETTINGS] = "allowed" if self._settings.allowed else "denied"
+        counted = [group for group in groups if group.kind != parse.SHARE]
+        await self._markers.look(self._client, counted, ends, self._settings.compacted)
+        if self._due("transactions", STARTS_SECONDS):
+            await self._transactions.look(self._client, self._times.keys(), ends, int(now.timestamp() * 1000))
+
     def _take(self, answer: Answer, questions: Mapping[Partition, int], ends: Ends) -> None:
         for partition, (offset, at) in answer.found.items():
             known = at is not None and offset >= 0
@@ -264,6 +279,10 @@ class KafkaCollector:
             said.append("Some groups may not be looked at: grant Describe on group *.")
         if self._rights[READ] == "denied":
             said.append("Messages may not be read, so dead letters are not shown: grant Read on their topics.")
+        said += self._transactions.remarks()
+        if gaps := sorted(self._settings.compacted & {partition.topic for partition in self._times}):
+            shown = ", ".join(gaps[:3]) + (" …" if len(gaps) > 3 else "")
+            said.append(f"On compacted topics lag is at most so much, some offsets there hold no record: {shown}.")
         if self._silent:
             said.append(f"{len(self._silent)} groups could not be looked at now: their coordinator gave no answer.")
         return said

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import ShareConsumer
 
-from collectors.kafka import collector, parse
+from collectors.kafka import collector, parse, replayer
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.share_groups import ShareGroups
 from demo import kafka
@@ -66,6 +66,7 @@ async def test_a_share_groups_lag_and_members_are_what_kafkas_own_tool_says(shop
         with sharing(shop, group, topic) as member:
             take(member, 5)
             seen = asyncio.run(look(shop, lambda now: lags(now, group)[topic, "0"].ready == 15, group))
+            asyncio.run(receivers(shop, topic, group))
             return seen, by_the_tool(shop, group, topic)
 
     seen, told = await asyncio.to_thread(take_five)
@@ -74,6 +75,15 @@ async def test_a_share_groups_lag_and_members_are_what_kafkas_own_tool_says(shop
     # Kafka's start of the group moves late; what it has done is counted from the lag.
     assert (sample.settled_total, sample.published_total, sample.members) == (5, 20, 1)
     assert seen.status.message == ""
+
+
+async def receivers(shop: Shop, topic: str, group: str) -> None:
+    """Who would get a replayed message is told with share groups."""
+    sender = replayer("shop", shop.server.url)
+    try:
+        assert (await sender.receivers(topic, None)).groups == (group,)
+    finally:
+        await sender.close()
 
 
 async def look(shop: Shop, until: object, group: str) -> Recorder:
