@@ -1,4 +1,4 @@
-"""What lag costs with many groups: one recorded batch, the table's reads, and the page; in CPU seconds, on any machine.
+"""What lag costs: many groups recorded, their table and page, one group's page with a day of samples; in CPU seconds.
 
 python -m benchmarks.lag [--groups 1000] [--rounds 9]
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HISTORY_SECONDS = 300
 POLL = 2.0
 STORED_SECONDS = 6.0
+DAY_SECONDS, SAMPLE_SECONDS = 86_400, 15
 
 
 def measure(groups: int = 1000, rounds: int = 7) -> list[Figure]:
@@ -109,6 +110,7 @@ def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]
         (f"lag: {groups} windows read after a start", restarted, "CPU s", 5.0, 2.0),
         (f"lag: table of {groups} groups read", median(read), "CPU s", 0.2, 0.1),
         (f"lag: page of {groups} groups", median(page), "CPU s", 0.2, 0.1),
+        *_group_page(rounds),
     ]
 
 
@@ -158,6 +160,51 @@ def _page(rounds: int) -> list[float]:
         taken.append(time.process_time() - begun)
         assert answer.status_code == 200, answer.status_code
     return taken[1:]
+
+
+def _group_page(rounds: int) -> list[tuple[str, float, str, float, float]]:
+    """One group with a day of samples each 15 s and 24 partitions: its page, and the chart that costs most."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    from eventflow.store.models import ConsumerGroup, LagPoint, PartitionMinute, Rebalance
+    from eventflow.store.record import lag_history
+
+    now = datetime.now(UTC)
+    group = ConsumerGroup.objects.create(
+        source="bench", system="kafka", destination="orders", name="a day", seen_at=now, members=6,
+        assignment=[{"id": f"m-{n}", "client": f"payment-{n}", "host": "", "partitions": [str(n)]} for n in range(6)],
+    )  # fmt: skip
+    ConsumerGroup.objects.filter(pk=group.pk).update(first_seen_at=now - timedelta(days=1))
+    points, minutes = [], []
+    for number in range(DAY_SECONDS // SAMPLE_SECONDS):
+        at = now - timedelta(seconds=number * SAMPLE_SECONDS)
+        ready = number * 7919 % 1000
+        points.append(LagPoint(group=group, at=at, ready=ready, age_seconds=ready / 9, published_total=90_000 - number))
+    LagPoint.objects.bulk_create(points, batch_size=1000)
+    for number in range(DAY_SECONDS // 60):
+        at = now.replace(second=0, microsecond=0) - timedelta(minutes=number)
+        parts = {str(n): [number * (n + 1) % 977, number % 977] for n in range(24)}
+        minutes.append(PartitionMinute(group=group, at=at, partitions=parts))
+    PartitionMinute.objects.bulk_create(minutes, batch_size=1000)
+    Rebalance.objects.bulk_create(
+        [Rebalance(group=group, at=now - timedelta(hours=n), members=6, moved=n) for n in range(24)]
+    )
+    lag_history.compact(now)
+    client = Client(headers={"host": "127.0.0.1"})
+    client.force_login(get_user_model().objects.get(username="bench"))
+    page, chart = f"/lag/groups/{group.pk}/?range=24h", f"/lag/groups/{group.pk}/charts/messages/?range=24h"
+    taken: dict[str, list[float]] = {page: [], chart: []}
+    for url, times in taken.items():
+        for _ in range(rounds + 1):
+            begun = time.process_time()
+            answer = client.get(url)
+            times.append(time.process_time() - begun)
+            assert answer.status_code == 200, answer.status_code
+    return [
+        ("lag: page of a group with 24 h each 15 s, 24 partitions", median(taken[page][1:]), "CPU s", 0.2, 0.1),
+        ("lag: its chart", median(taken[chart][1:]), "CPU s", 0.2, 0.1),
+    ]
 
 
 def main() -> None:

@@ -19,7 +19,14 @@ from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
 from collectors.kafka.topic_settings import TopicSettings
 from collectors.kafka.transactions import Transactions
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import (
+    DestinationSample,
+    GroupMember,
+    GroupMembers,
+    LagSample,
+    Observation,
+    SourceStatus,
+)
 
 POLL_SECONDS = 5.0
 SLOW_SECONDS = 60.0
@@ -64,6 +71,7 @@ class KafkaCollector:
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
+        self._consumers: dict[str, tuple[GroupMember, ...]] = {}
         self._asked_at: dict[str, float] = {}
         self._silent: set[str] = set()
 
@@ -76,6 +84,7 @@ class KafkaCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ), "unknown")
         self._asked_at.clear()
+        self._consumers.clear()
         try:
             await self._client.connect()
             whole = await self._client.may_see_all_groups()
@@ -97,6 +106,7 @@ class KafkaCollector:
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
+        samples += self._members(groups, now)
         if samples:
             await emit(samples)
         if self._rights[READ] != "denied" or places:
@@ -136,9 +146,10 @@ class KafkaCollector:
         for group in groups:
             known = self._groups.get(group.name)
             if group.state == "empty":
-                group.members, group.described_at = 0, now
+                group.members, group.consumers, group.described_at = 0, (), now
             elif known is not None and known.state == group.state:
                 group.members, group.assigned, group.readers = known.members, known.assigned, known.readers
+                group.consumers = known.consumers
                 group.described_at = known.described_at
         self._groups = {group.name: group for group in groups}
         # A member may join or leave without a change of state that we happen to see: look again soon, then rarely.
@@ -253,6 +264,17 @@ class KafkaCollector:
                 proved = self._markers.messages(partition, group.commits.get(partition), ends.end.get(partition))
                 samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest, proved=proved))
         return samples
+
+    def _members(self, groups: list[Group], now: datetime) -> list[GroupMembers]:
+        """Who is in which group, where that changed since it was told last."""
+        found = []
+        for group in groups:
+            if group.consumers is not None and self._consumers.get(group.name) != group.consumers:
+                self._consumers[group.name] = group.consumers
+                found.append(GroupMembers(self.name, self.system, group.name, now, group.consumers))
+        for gone in self._consumers.keys() - self._groups.keys():
+            del self._consumers[gone]
+        return found
 
     def _status(self, started: float, calls: int, received: int) -> SourceStatus:
         return SourceStatus(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
+from collectors.kafka import parse
 from collectors.kafka.address import Address
 from collectors.kafka.parse import Group, Partition
 
@@ -197,11 +198,14 @@ class GroupsClient:
             except CollectorError:
                 continue  # gone meanwhile, or its coordinator moves: the next cycle tells
             group.members, group.assigned, group.readers = len(found.members), set(), {}
+            consumers = []
             for member in found.members:
                 read = {Partition(p.topic, p.partition) for p in _assigned(member)}
+                consumers.append(parse.member(member.member_id, member.client_id, member.host, read))
                 group.assigned |= read
                 for topic in {partition.topic for partition in read}:
                     group.readers[topic] = group.readers.get(topic, 0) + 1
+            group.consumers = tuple(sorted(consumers, key=lambda one: one.id))
         return allowed
 
     async def commits(self, groups: Iterable[Group]) -> tuple[set[str], set[str]]:

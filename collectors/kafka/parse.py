@@ -4,13 +4,13 @@ Promises: no commit is unknown and not zero, a commit past the end is unknown, l
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 from collectors.kafka.times import Estimate
-from eventflow.domain.observations import LagSample
+from eventflow.domain.observations import GroupMember, LagSample
 
 SYSTEM = "kafka"
 SHARE = "share"
@@ -59,6 +59,8 @@ class Group:
     members: int | None = None
     assigned: set[Partition] = field(default_factory=set)
     readers: dict[str, int] = field(default_factory=dict)
+    consumers: tuple[GroupMember, ...] | None = None
+    """The members themselves; None while they were not asked for."""
     described_at: float = 0.0
     commits: dict[Partition, int] = field(default_factory=dict)
     """A share group's: where the first record lies that it has not done."""
@@ -66,6 +68,12 @@ class Group:
     """A share group's lag in the broker's own words; -1: it tells none."""
     done: dict[Partition, int] = field(default_factory=dict)
     """A share group's: how many records it has done, in any order."""
+
+
+def member(name: str, client: str, host: str, read: Iterable[Partition]) -> GroupMember:
+    """One consumer with what it reads, in order."""
+    places = tuple((at.topic, str(at.number)) for at in sorted(read))
+    return GroupMember(name, client or "", (host or "").lstrip("/"), places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from aiokafka.protocol.types import (
 )
 
 from collectors.base import CollectorError
+from collectors.kafka import parse
 from collectors.kafka.client import Client
 from collectors.kafka.parse import SHARE, Group, Offsets, Partition
 
@@ -232,11 +233,14 @@ class ShareGroups:
                 self._failed(name, error)
                 continue
             group = Group(name, SHARE, state.lower(), members=len(members))
-            for _, _, _, _, _, _, (places, _), _ in members:
+            consumers = []
+            for member, _, _, program, host, _, (places, _), _ in members:
                 read = {Partition(topic, number) for _, topic, numbers, _ in places for number in numbers}
                 group.assigned |= read
                 for topic in {partition.topic for partition in read}:
                     group.readers[topic] = group.readers.get(topic, 0) + 1
+                consumers.append(parse.member(member, program, host, read))
+            group.consumers = tuple(sorted(consumers, key=lambda one: one.id))
             found.append(group)
         return found
 

@@ -88,7 +88,7 @@ async def receivers(shop: Shop, topic: str, group: str) -> None:
 
 async def look(shop: Shop, until: object, group: str) -> Recorder:
     def seen_so(now: Recorder) -> bool:
-        return bool(lags(now, group)) and until(now)  # type: ignore[operator]  # a condition
+        return bool(lags(now, group)) and until(now) and bool(now.status)  # type: ignore[operator]  # a condition
 
     return await run_until(collector("shop", shop.server.url, 0.1), seen_so, seconds=40)
 
