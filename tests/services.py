@@ -3,7 +3,6 @@
 What a test starts it stops; nothing is left behind and nothing is shared between tests.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -371,41 +370,3 @@ def _answers(process: "subprocess.Popen[bytes]", port: int, seconds: float = 30)
     process.kill()
     process.wait()
     raise RuntimeError(f"nobody listens on port {port}")
-
-
-def up(names: Sequence[str], folder: Path) -> None:
-    """Start these servers, say where they are, and stop them on Ctrl-C."""
-    from tests.redis_rabbitmq import RabbitMqServer, RedisServer  # noqa: PLC0415 - that module needs this one
-
-    makers = {
-        "kafka": lambda: KafkaServer(folder / "kafka"),
-        "nats": lambda: NatsServer(folder / "nats"),
-        "postgres": lambda: PostgresServer(folder / "postgres"),
-        "rabbitmq": lambda: RabbitMqServer(folder / "rabbitmq"),
-        "redis": lambda: RedisServer(folder / "redis"),
-    }
-    started = []
-    try:
-        for name in names or sorted(makers):
-            try:
-                started.append(makers[name]().start())
-                where = started[-1].url
-                print(f"{name:9} {where() if callable(where) else where}", flush=True)
-            except (RuntimeError, OSError, kafka.MissingError) as error:
-                print(f"{name:9} is not here: {error}", flush=True)
-        while True:
-            signal.pause()
-    except KeyboardInterrupt:
-        print("Stopping.")
-    finally:
-        for server in started:
-            (server.kill if hasattr(server, "kill") else server.stop)()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.services", description=up.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="kafka, nats, postgres, rabbitmq, redis; all without")
-    with tempfile.TemporaryDirectory(prefix="eventflow-services-") as place:
-        Path(place).chmod(0o755)  # PostgreSQL runs as nobody under root
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        up(parser.parse_args().names, Path(place))
