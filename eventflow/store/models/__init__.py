@@ -8,35 +8,35 @@ from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint, Par
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import Source
 from eventflow.store.models.spans import (
+    Chunk,
     Edge,
     EdgeSlot,
-    FlowMember,
     FlowRow,
     Generation,
     Inbox,
-    MessageTrace,
+    IndexPage,
+    IndexRun,
     Rejected,
-    StoredLink,
-    StoredSpan,
 )
 
 __all__ = [
     "AlertRule",
+    "Chunk",
     "ConsumerGroup",
     "DeadLetter",
     "DeadLetterGroup",
     "Destination",
     "Edge",
     "EdgeSlot",
-    "FlowMember",
     "FlowRow",
     "Generation",
     "ImportJob",
     "Inbox",
     "Incident",
+    "IndexPage",
+    "IndexRun",
     "LagPoint",
     "LibraryCount",
-    "MessageTrace",
     "NotificationChannel",
     "PartitionMinute",
     "Rebalance",
@@ -45,6 +45,4 @@ __all__ = [
     "ReplayItem",
     "Silence",
     "Source",
-    "StoredLink",
-    "StoredSpan",
 ]
