@@ -5,17 +5,14 @@ python -m benchmarks.lag [--groups 1000] [--rounds 9]
 
 # ruff: noqa: PLC0415  # Eventflow's settings read the folder that `_installed` makes
 import argparse
-import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks import child
 from benchmarks.figures import Figure, table
 
 if TYPE_CHECKING:
@@ -29,17 +26,8 @@ DAY_SECONDS, SAMPLE_SECONDS = 86_400, 15
 
 
 def measure(groups: int = 1000, rounds: int = 7) -> list[Figure]:
-    """In a process of its own: Django is set up once in each, with one database."""
-    command = [sys.executable, "-m", "benchmarks.lag", "--child", "--groups", str(groups), "--rounds", str(rounds)]
-    with tempfile.TemporaryDirectory(prefix="eventflow-lag-") as folder:
-        environment = os.environ | {"EVENTFLOW_DATA": folder, "DJANGO_SETTINGS_MODULE": "eventflow.settings"}
-        environment.pop("DATABASE_URL", None)
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    figures = []
-    for line in done.stdout.splitlines():
-        name, value, unit, must, aim = line.split("\t")
-        figures.append(Figure(name, float(value), unit, must=float(must), aim=float(aim)))
-    return figures
+    """In a process of its own."""
+    return child.figures("benchmarks.lag", "--groups", str(groups), "--rounds", str(rounds))
 
 
 def _cpu(work: Callable[[], object]) -> float:
@@ -78,12 +66,7 @@ def _samples(groups: int, at: datetime, second: float, chance: random.Random) ->
 
 
 def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+    child.django()
     from eventflow.store.models import ConsumerGroup
     from eventflow.store.queries import lag as queries
     from eventflow.store.record import lag
@@ -214,8 +197,10 @@ def main() -> None:
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     wanted = options.parse_args()
     if wanted.child:
-        for row in _run(wanted.groups, wanted.rounds):
-            print("\t".join(map(str, row)))
+        child.tell(
+            Figure(name, value, unit, must=must, aim=aim)
+            for name, value, unit, must, aim in _run(wanted.groups, wanted.rounds)
+        )
     else:
         print(table(measure(wanted.groups, wanted.rounds)))
 
