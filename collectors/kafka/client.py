@@ -25,13 +25,13 @@ try:
         TopicAuthorizationFailedError,
     )
     from aiokafka.helpers import create_ssl_context
-    from aiokafka.protocol.offset import OffsetRequest
 except ImportError:
     raise CollectorError(
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
     ) from None
 
 from collectors.kafka.connections import Connections, Reader
+from collectors.kafka.list_offsets import ListOffsets
 from collectors.kafka.oauth import Tokens
 
 LATEST, EARLIEST = -1, -2
@@ -183,7 +183,7 @@ class Client(GroupsClient):
     async def _offsets_of(self, node: int, topics: list[tuple[str, Any]], isolation: int) -> Any:
         self.calls += 1
         try:
-            answer = await self._ends(self._client.send(node, OffsetRequest(-1, isolation, topics)))
+            answer = await self._ends(self._client.send(node, ListOffsets(isolation, topics)))
         except (KafkaError, OSError):
             broker = self._client.cluster.broker_metadata(node)
             where = f"{broker.host}:{broker.port}" if broker else f"node {node}"

@@ -6,13 +6,14 @@ Promises: no commit is unknown and not zero, a commit past the end is unknown, l
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
 from collectors.kafka.times import Estimate
 from eventflow.domain.observations import GroupMember, LagSample
 
 SYSTEM = "kafka"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHARE = "share"
 
 NO_COMMIT = "nothing is committed here yet: where the group begins depends on its auto.offset.reset"
@@ -105,8 +106,8 @@ def instant(milliseconds: int | None) -> datetime | None:
     if milliseconds is None or milliseconds < 0:
         return None
     try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
         return None
 
 
