@@ -176,6 +176,27 @@ class LagSample:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A consumer of a group. `partitions`: (destination, partition) that it reads alone now."""
+
+    id: str
+    client: str = ""
+    host: str = ""
+    partitions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """Who is in a consumer group, and who reads what there, as the broker tells it; on all its destinations at once."""
+
+    source: str
+    system: str
+    group: str
+    at: datetime
+    members: tuple[GroupMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationSample:
     """A topic, queue, stream or subject, as the broker tells it."""
 
@@ -260,4 +281,4 @@ class SourceStatus:
     """How far what lies at the source was read *and stored*: given back as `resume` after a restart."""
 
 
-Observation: TypeAlias = SpanBatch | LagSample | DestinationSample | DeadLetter | SourceStatus
+Observation: TypeAlias = SpanBatch | LagSample | GroupMembers | DestinationSample | DeadLetter | SourceStatus
