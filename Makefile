@@ -4,10 +4,10 @@ BROKER ?= nats
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup run demo test check fix bench shots picture
+.PHONY: help setup run demo test check fix bench shots picture services services-stop
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 # A stamp is newer than pyproject.toml exactly when the environment holds what it asks for.
 define install
@@ -20,6 +20,12 @@ define install
 	@touch $@
 endef
 
+# Tried once per change of its source; without a compiler it says so and Eventflow goes on in plain Python.
+SCANNER := collectors/otlp/scan
+define native
+	@test $(VENV)/native -nt $(SCANNER)/_wire.pyx || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
+endef
+
 $(VENV)/ready-demo: pyproject.toml
 	$(call install,demo)
 
@@ -27,11 +33,14 @@ $(VENV)/ready-dev: pyproject.toml
 	$(call install,dev)
 
 setup: $(VENV)/ready-dev ## make .venv with everything for developing
+	$(native)
 
 run: $(VENV)/ready-demo ## Eventflow alone; keeps its data in .eventflow (EVENTFLOW_DATA)
+	$(native)
 	@exec $(PY) manage.py up
 
 demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka, rabbitmq or redis for another broker)
+	$(native)
 	@exec $(PY) manage.py demo --broker $(BROKER)
 
 test: setup ## the tests; those that need a service which is not here skip and say so
@@ -51,6 +60,13 @@ fix: setup ## let the linters mend what they can
 
 bench: setup ## the short form of every published figure
 	@$(PY) -m benchmarks
+
+services: setup ## real brokers and databases on loopback, installed where needed; says where they are
+	@$(PYTHON) tests/install_services.py kafka nats postgres rabbitmq redis
+	@$(PY) -m tests.running_services start
+
+services-stop: ## end what 'make services' started
+	@test ! -x $(PY) || $(PY) -m tests.running_services stop
 
 shots: setup ## a screenshot of every page (light, dark, 390 px) into shots/; needs Chromium
 	@$(PY) -m tests.journeys.shots

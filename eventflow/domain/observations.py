@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from eventflow.domain.columns import SpanColumns
 
 AttributeValue: TypeAlias = "str | bool | int | float | bytes | list[AttributeValue] | dict[str, AttributeValue] | None"
 Attributes: TypeAlias = Mapping[str, AttributeValue]
@@ -117,11 +120,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SpanBatch:
-    """The spans of one export request. `body` is the request as OTLP protobuf, uncompressed: what a store keeps."""
+    """The spans of one export request. `body` is the request as OTLP protobuf, uncompressed: what a store keeps.
+
+    packed   (``gzip`` or ``zstd``, the body as it was sent) where the sender had packed it: a store may keep that
+    columns  the body scanned, by the format that the store reads with; None: the store scans it itself
+    spans    all of them whole, where the sender of the batch had them anyway; else empty
+    """
 
     body: bytes
-    spans: tuple[Span, ...]
     received_at: datetime
+    spans: tuple[Span, ...] = ()
+    columns: "SpanColumns | None" = None
+    packed: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,27 @@ class LagSample:
     """How many messages a log still keeps here, where it is known to have dropped older ones; else None."""
     lost: int | None = None
     """How many were dropped before this group got them, as far as its position tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A consumer of a group. `partitions`: (destination, partition) that it reads alone now."""
+
+    id: str
+    client: str = ""
+    host: str = ""
+    partitions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """Who is in a consumer group, and who reads what there, as the broker tells it; on all its destinations at once."""
+
+    source: str
+    system: str
+    group: str
+    at: datetime
+    members: tuple[GroupMember, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,4 +281,4 @@ class SourceStatus:
     """How far what lies at the source was read *and stored*: given back as `resume` after a restart."""
 
 
-Observation: TypeAlias = SpanBatch | LagSample | DestinationSample | DeadLetter | SourceStatus
+Observation: TypeAlias = SpanBatch | LagSample | GroupMembers | DestinationSample | DeadLetter | SourceStatus

@@ -21,6 +21,7 @@ from collectors.celery import collector as celery_collector
 from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver, parse
+from collectors.otlp.scan import OtlpFormat
 from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.redis_streams import collector as redis_collector
 from collectors.sqs import collector as sqs_collector
@@ -324,7 +325,7 @@ def keys_of(batch: Sequence[Observation]) -> set[str]:
         ):
             keys.add(f"{item.destination} holds {item.messages}")
         elif isinstance(item, SpanBatch):
-            keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans}
+            keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans or OtlpFormat().read(item.body)}
     return keys
 
 

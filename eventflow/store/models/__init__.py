@@ -4,45 +4,45 @@ from eventflow.store.models.alert import AlertRule, Incident, NotificationChanne
 from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
 from eventflow.store.models.import_job import ImportJob
 from eventflow.store.models.instrumentation import LibraryCount
-from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
+from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import Source
 from eventflow.store.models.spans import (
+    Chunk,
     Edge,
     EdgeSlot,
-    FlowMember,
     FlowRow,
     Generation,
     Inbox,
-    MessageTrace,
+    IndexPage,
+    IndexRun,
     Rejected,
-    StoredLink,
-    StoredSpan,
 )
 
 __all__ = [
     "AlertRule",
+    "Chunk",
     "ConsumerGroup",
     "DeadLetter",
     "DeadLetterGroup",
     "Destination",
     "Edge",
     "EdgeSlot",
-    "FlowMember",
     "FlowRow",
     "Generation",
     "ImportJob",
     "Inbox",
     "Incident",
+    "IndexPage",
+    "IndexRun",
     "LagPoint",
     "LibraryCount",
-    "MessageTrace",
     "NotificationChannel",
+    "PartitionMinute",
+    "Rebalance",
     "Rejected",
     "Replay",
     "ReplayItem",
     "Silence",
     "Source",
-    "StoredLink",
-    "StoredSpan",
 ]

@@ -1,0 +1,99 @@
+"""The ids that the rows of a portion are found by: their flow's key and their message's id, as texts and hashes.
+
+What the columns don't tell truly (`odd` rows) is read whole, by the rules that hold for every span.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eventflow.domain.columns import Format
+from eventflow.domain.hop import evidence
+from eventflow.domain.observations import Span
+from eventflow.store.spans import ids
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion
+from eventflow.store.spans.meaning import Meanings
+from eventflow.store.spans.text import fit, own_key
+
+_KEY_NAME, _MESSAGE_NAME = 6, 7
+LINKED_MESSAGE_IDS = ("messaging.message.id", "messaging.message_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Rows of a portion and an id that each carries: its hash, and where its text lies (`at`: an ident, or `texts`).
+
+    A row may stand here several times. Texts are UTF-8.
+    """
+
+    row: Ints
+    hash: U64
+    at: Ints
+    texts: list[bytes]
+    portion: Portion
+
+    def text(self, position: int) -> str:
+        """The text at a position of these arrays."""
+        at = int(self.at[position])
+        return (self.portion.text(at) if at >= 0 else self.texts[-1 - at]).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Which rows carry the key of their flow, and which the id of a message."""
+
+    key: Ids
+    message: Ids
+
+
+def read_whole(portion: Portion, rows: Ints, form: Format) -> dict[int, Span]:
+    """These rows' spans, whole."""
+    found: dict[int, Span] = {}
+    for request in np.unique(portion.request[rows]).tolist():
+        mine = rows[portion.request[rows] == request]
+        spans = form.read(portion.bodies[request], portion.columns[request], portion.index[mine].tolist())
+        found.update(zip(mine.tolist(), spans, strict=True))
+    return found
+
+
+def keys_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Keys:
+    """The ids of every row; `odd` has the spans of the odd rows."""
+    table = meanings.table()[meaning]
+    plain = ~portion.odd[portion.ident_row]
+    own = plain & (portion.ident_link == 0)
+    name = portion.ident_name.astype(np.int64)
+    is_key = own & (name == table[portion.ident_row, _KEY_NAME])
+    is_message = own & (name == table[portion.ident_row, _MESSAGE_NAME])
+    is_message |= plain & (portion.ident_link != 0) & np.isin(name, meanings.positions(LINKED_MESSAGE_IDS))
+    keys: list[tuple[int, bytes]] = []
+    messages: list[tuple[int, bytes]] = []
+    for row, span in odd.items():
+        if key := own_key(span):
+            keys.append((row, key.encode()))
+        proof = evidence(span)
+        messages += [(row, fit(message_id).encode()) for message_id in (proof.message_ids if proof else ())]
+    return Keys(_ids(portion, is_key, keys, ids.of_keys), _ids(portion, is_message, messages, ids.of_messages))
+
+
+def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], kind: Callable[[U64], U64]) -> Ids:
+    """The chosen identities of a portion, and texts that stand elsewhere."""
+    at = np.flatnonzero(chosen)
+    inside = ids.texts(
+        portion.bodies,
+        portion.ident_request[at].astype(np.int64),
+        portion.ident_offset[at].astype(np.int64),
+        portion.ident_length[at].astype(np.int64),
+    )
+    texts = [text for _, text in others]
+    number = np.arange(len(texts))
+    outside = ids.texts(
+        texts, number, np.zeros(len(texts), np.int64), np.array([len(text) for text in texts], np.int64)
+    )
+    return Ids(
+        row=np.concatenate((portion.ident_row[at], np.array([row for row, _ in others], np.int64))),
+        hash=kind(np.concatenate((inside, outside))),
+        at=np.concatenate((at, -1 - number)),
+        texts=texts,
+        portion=portion,
+    )
