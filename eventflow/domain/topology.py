@@ -30,6 +30,8 @@ from eventflow.domain.topology_model import (
 LEAST_SECONDS = 10.0
 """A system younger than the window is measured over its age, but never over less than this."""
 ARRIVING_SECONDS = 600
+KINDS = {"nats": "subject", "rabbitmq": "queue", "aws_sqs": "queue", "celery": "queue"}
+"""What a system calls a destination that only spans tell of; elsewhere a topic."""
 
 
 @dataclass(slots=True)
