@@ -146,7 +146,7 @@ async def test_what_is_not_allowed_is_named_and_the_rest_is_seen(
     async with Redis(port=shop.server.port) as client:
         await client.execute_command(
             "ACL", "SETUSER", "looker", "on", ">s3cret", "~*", "resetchannels", "+ping", "+llen", "+hlen",
-            "+hscan", 
+            "+hscan",
         )  # fmt: skip
     url = shop.url.replace("://", "://looker:s3cret@")
     seen = Recorder()
