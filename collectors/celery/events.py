@@ -129,7 +129,7 @@ class Events:
         at = int((failed_at or now).timestamp() * 1000)
         self.letters.append(
             DeadLetter(
-                self._source, parse.SYSTEM, fields.get("destination", "celery events"), f"{uuid}:{at}", now,
+                self._source, parse.SYSTEM, kind, f"{uuid}:{at}", now,
                 **fields, evidence=evidence, headers=dead_letters.capped(headers)[0], payload=None,
                 payload_note=NO_PAYLOAD, convention=CONVENTION,
             )

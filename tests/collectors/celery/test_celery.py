@@ -62,7 +62,7 @@ async def test_a_failed_task_is_a_letter_with_its_name_arguments_exception_and_t
             await recorder.until(lambda seen: seen.letters, 30)
             (letter,) = recorder.letters
             assert letter.position.startswith(f"{declined}:")
-            assert (letter.location, letter.destination, letter.group) == ("celery", "celery", "celery")
+            assert (letter.location, letter.destination, letter.group) == ("task-failed", "celery", "celery")
             assert (letter.event_type, letter.message_id, letter.correlation_id) == ("shop.decline", declined, declined)
             assert (letter.error_type, letter.attempts) == ("ValueError", 1)
             assert letter.error_message == "ValueError('card of order-0 declined')"
