@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from collectors.base import Collector, CollectorError, Replayer
 
 SCHEMES = {
+    "celery+amqp": "collectors.celery",
+    "celery+amqps": "collectors.celery",
     "celery+redis": "collectors.celery",
     "celery+rediss": "collectors.celery",
     "kafka": "collectors.kafka",

@@ -1,8 +1,10 @@
-"""Celery on Redis: what waits in every queue, what workers hold, workers online, and failed tasks, by their events.
+"""Celery on Redis or RabbitMQ: what waits in queues, what workers hold, workers online, failed tasks by their events.
 
 URLs: `celery+redis://user:password@host:6379/0`, with TLS `celery+rediss://…` (`?ca=` for a private authority);
-`?queues=a+b` names the queues where keys may not be searched. Run the workers with `-E`, else no event tells of tasks.
-Rights that suffice: `+scan +smembers +llen +hlen +hscan +psubscribe` on the keys and on the channels `/0.celeryev*`.
+`?queues=a+b` names the queues where keys may not be searched. `celery+amqp://user:password@host:5672/vhost` (with TLS
+`celery+amqps://…`) looks at the queue `celery`, those of `?queues=` or those that events tell of. Run the workers with
+`-E`, else no event tells of tasks. Rights that suffice on Redis: `+ping +scan +smembers +llen +hlen +hscan +psubscribe`
+on the keys and on the channels `/0.celeryev*`.
 """
 
 from collections.abc import Mapping, Sequence

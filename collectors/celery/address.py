@@ -5,7 +5,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from collectors.base import CollectorError
 
-EXAMPLE = "celery+redis://host:6379/0"
+EXAMPLE = "celery+redis://host:6379/0 or celery+amqp://host:5672/vhost"
+PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Address:
     port: int
     shown: str
     database: int
+    vhost: str
     user: str | None
     password: str | None
     tls: bool
@@ -28,9 +30,11 @@ class Address:
         """Take a source URL apart. Raises a permanent CollectorError (without the URL) when it is none."""
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or 6379
+            broker = parts.scheme.lower().partition("+")[2]
+            host, port = parts.hostname, parts.port or PORTS.get(broker, 6379)
             options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-            database = int(parts.path.strip("/") or 0)
+            amqp = broker.startswith("amqp")
+            database = 0 if amqp else int(parts.path.strip("/") or 0)
         except ValueError:
             raise CollectorError(f"the Celery URL can't be read; write {EXAMPLE}", permanent=True) from None
         if not host:
@@ -40,9 +44,10 @@ class Address:
             port=port,
             shown=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             database=database,
+            vhost=unquote(parts.path.removeprefix("/")) or "/",
             user=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
-            tls=parts.scheme.lower().endswith("rediss"),
+            tls=broker in {"rediss", "amqps"},
             ca_file=options.get("ca"),
             queues=tuple(options.get("queues", "").replace(",", " ").split()),
         )

@@ -6,7 +6,7 @@ which leaves no queue behind.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -22,26 +22,30 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import TimeoutError as SilentError
 
 from collectors.base import CollectorError
+from collectors.celery import parse
 from collectors.celery.address import Address
+from collectors.celery.parse import NotAllowedError, Seen
 from collectors.closing import cancelled_once, closed
 
 ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 4.0
+MOST_HELD = 2000
+"""Up to so many tasks in workers' hands are read, to tell which queue each is of."""
 T = TypeVar("T")
 
 
-class NotAllowedError(CollectorError):
-    """The user may not do this."""
-
-
-class Client:
-    """One server. `calls` and `received_bytes` count what we cost it."""
+class RedisClient:
+    """One Redis. `calls` and `received_bytes` count what we cost it."""
 
     def __init__(self, url: str) -> None:
         self.address = Address.of(url)
         self.calls = 0
         self.received_bytes = 0
         self._redis: Any = None
+
+    usual: tuple[str, ...] = ()
+    """Queues to look at besides those found."""
+    events_right = "+psubscribe on the channels /{database}.celeryev*"
 
     async def connect(self) -> None:
         """Connect once. Raises CollectorError quickly; permanent when the server knows us not."""
@@ -90,6 +94,21 @@ class Client:
         except RedisError as error:
             raise CollectorError(f"Redis at {where} can't be asked: {type(error).__name__}") from None
 
+    async def bindings(self) -> dict[tuple[str, str], str]:
+        """(exchange, routing key) → queue, of every queue that a worker or sender has declared."""
+        found: dict[tuple[str, str], str] = {}
+        for key in await self.keys(f"{parse.BINDINGS}*", "set"):
+            found |= parse.bindings(key, await self.members(key))
+        return found
+
+    async def look(self, queues: Sequence[str], bindings: Mapping[tuple[str, str], str]) -> Seen:
+        """How many tasks wait in each queue, and those that workers hold."""
+        lists = [parse.lists_of(queue) for queue in queues]
+        lengths = iter(await self.lengths([name for names in lists for name in names]))
+        ready = {queue: sum(next(lengths) for _ in names) for queue, names in zip(queues, lists, strict=True)}
+        count, entries = await self.held(parse.UNACKED, MOST_HELD)
+        return Seen(ready, parse.held(entries, bindings) if count <= MOST_HELD else None, count)
+
     async def keys(self, pattern: str, kind: str) -> list[bytes]:
         """The keys of this pattern and type, by SCAN."""
         cursor, found = 0, []
@@ -132,7 +151,7 @@ class Client:
                     ready.set()
                 elif message["type"] == "pmessage":
                     self.received_bytes += len(message["data"])
-                    heard(message["data"])
+                    heard(parse.event_body(message["data"]))
         finally:
             await closed(pubsub.aclose())
 

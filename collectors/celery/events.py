@@ -4,7 +4,6 @@ Events are hostile text and may come twice, late or never. Keeps a bounded numbe
 stored. Promises nothing of what happened while nobody listened.
 """
 
-import base64
 import json
 import re
 from collections import Counter, OrderedDict
@@ -19,6 +18,7 @@ from eventflow.domain.observations import DeadLetter
 
 KNOWN_TASKS = 20_000
 KEPT_FAILURES = 10_000
+MOST_QUEUES = 1000
 CONVENTION = "Celery task events"
 NO_PAYLOAD = "Celery's events hold only a printed, cut form of the arguments: the task can't be sent again from here"
 _TYPE = re.compile(r"([A-Za-z_][\w.]{0,199})\(")
@@ -47,18 +47,16 @@ class Events:
         self.workers: dict[str, Worker] = {}
         self.counts: Counter[str] = Counter()
         self.letters: list[DeadLetter] = []
+        self.queues: set[str] = set()
+        """Those that senders told of."""
         self._source = source
         self._tasks: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def heard(self, data: bytes, now: datetime) -> None:
-        """One message of the event exchange: an event or several."""
+        """The body of one message of the event exchange: an event or several."""
         try:
-            body = json.loads(data)
-            found = body["body"]
-            if (body.get("properties") or {}).get("body_encoding") == "base64":
-                found = base64.b64decode(found)
-            events = json.loads(found)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            events = json.loads(data)
+        except ValueError:
             self.counts["events that can't be read"] += 1
             return
         for event in events if isinstance(events, list) else [events]:
@@ -74,6 +72,8 @@ class Events:
             known = self._tasks.setdefault(uuid, {})
             known |= {name: event[name] for name in _SHOWN if event.get(name) is not None}
             self._tasks.move_to_end(uuid)
+            if kind == "task-sent" and isinstance(queue := event.get("queue"), str) and len(self.queues) < MOST_QUEUES:
+                self.queues.add(queue[:255])
             if kind == "task-failed" or (kind == "task-rejected" and not event.get("requeue")):
                 self._failed(uuid, kind, event, known, now)
             if kind in {"task-succeeded", "task-failed", "task-rejected", "task-revoked"}:

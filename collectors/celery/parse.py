@@ -1,10 +1,13 @@
 """What lies in Celery's Redis → queues, tasks held by workers. Pure; anything odd is left out, never raised."""
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from collectors.base import CollectorError
 
 SYSTEM = "celery"
 SEPARATOR = "\x06\x16"
@@ -14,12 +17,39 @@ UNACKED = "unacked"
 _NOT_OURS = ("celeryev", "reply.celery.pidbox", "celery.pidbox")
 
 
+class NotAllowedError(CollectorError):
+    """The user may not do this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A task that a worker has fetched: waiting for a free process, or for its time."""
 
     queue: str
     eta: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look. What a broker does not tell is None."""
+
+    ready: Mapping[str, int]
+    """How many tasks wait in each queue that is there."""
+    held: list[Held] | None = None
+    held_count: int | None = None
+    members: Mapping[str, int] | None = None
+
+
+def event_body(data: bytes) -> bytes:
+    """What lies in the envelope that an event travels in on Redis; nothing where it can't be read."""
+    try:
+        envelope = json.loads(data)
+        body = envelope["body"]
+        if (envelope.get("properties") or {}).get("body_encoding") == "base64":
+            return base64.b64decode(body)
+        return str(body).encode()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return b""
 
 
 def lists_of(queue: str) -> list[str]:

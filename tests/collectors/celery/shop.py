@@ -1,4 +1,4 @@
-"""Celery on a real Redis for tests: a producer here, and a real worker process where one is wanted."""
+"""Celery on a real Redis or RabbitMQ for tests: a producer here, and a real worker process where one is wanted."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ class Shop:
         self.server = server
         self.folder = folder
         self.broker = f"redis://127.0.0.1:{server.port}/0"
-        self.url = f"celery+redis://127.0.0.1:{server.port}/0"
+        self.url = f"celery+{self.broker}"
 
     def send(self, name: str, count: int = 1, queue: str = "celery", **options: Any) -> list[str]:
         """The task ids."""
