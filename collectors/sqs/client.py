@@ -65,6 +65,7 @@ class Client:
         self.received_bytes = 0
         self._threads: ThreadPoolExecutor | None = None
         self._made: dict[str, Any] = {}
+        self._session: Any = None
 
     async def connect(self) -> None:
         """Find the credentials. Raises CollectorError; permanent when there are none. Asks SQS nothing yet."""
@@ -88,7 +89,9 @@ class Client:
 
     def _make(self, wanted: Sequence[str]) -> dict[str, Any]:
         where = self.address
-        session = botocore.session.Session(profile=where.profile)
+        if self._session is None:  # made once: reading the service's description takes a while
+            self._session = botocore.session.Session(profile=where.profile)
+        session = self._session
         if where.key:
             session.set_credentials(where.key, where.secret, where.token)
         if session.get_credentials() is None:

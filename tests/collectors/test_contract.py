@@ -345,7 +345,7 @@ class Store:
         self.kept |= keys_of(batch)
 
     async def has(self, keys: set[str]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not keys <= self.kept:
                 await asyncio.sleep(0.02)
 
