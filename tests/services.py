@@ -96,6 +96,42 @@ class NatsServer:
             process.wait()
 
 
+class SqsServer:
+    """moto's server, which speaks SQS and CloudWatch: real HTTP, a real clock, nothing of Amazon's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"sqs://key:s3cret@eu-central-1?endpoint={self.endpoint}&every=0.1"
+
+    def start(self) -> "SqsServer":
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with (self.folder / "moto.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"moto did not start:\n{(self.folder / 'moto.log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
 class KafkaServer:
     """An Apache Kafka of one node. Ports and log folder stay the same over restarts; `settings` are server.properties.
 

@@ -130,9 +130,10 @@ def subject(source: str, destination: str, group: str) -> str:
     return f"{source}/{destination}/{group}"
 
 
-def stale_seconds(source: str) -> float:
-    """Without a sample for this long a group is out of sight. What is reported to us comes once a minute, as a rule."""
-    if source.split(" ", 1)[0] == REPORTED:
+def stale_seconds(source: str, system: str) -> float:
+    """Without a sample for this long a group is out of sight. What is reported to us, and what Amazon bills each look
+    at, comes up to once a minute."""
+    if source.split(" ", 1)[0] == REPORTED or system == "aws_sqs":
         return REPORTED_STALE_SECONDS
     return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
 
@@ -204,7 +205,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
     status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
     silent = (now - row.seen_at).total_seconds()
-    if silent > stale_seconds(row.source) and status != LagStatus.UNKNOWN:
+    if silent > stale_seconds(row.source, row.system) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
     return LagRow(
         pk=row.pk,

@@ -31,6 +31,7 @@ WORDS = {
 }
 METHODS = {
     "broker-exact": "told by the broker",
+    "broker-approximate": "told by the broker, roughly",
     "probe-exact": "probed",
     "interpolated": "interpolated",
     "little": "estimated",
