@@ -14,7 +14,7 @@ from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form
-from eventflow.store.spans.columns import U64, Ints, Portion, together
+from eventflow.store.spans.columns import Ints, Portion, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 
 KEPT = 256
