@@ -87,6 +87,8 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+# Older ones: they still open what they sealed and still know their sessions.
+SECRET_KEY_FALLBACKS = _list("EVENTFLOW_SECRET_KEY_FALLBACKS")
 DEBUG = _flag("EVENTFLOW_DEBUG", False)
 ALLOWED_HOSTS = _list("EVENTFLOW_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = _list("EVENTFLOW_TRUSTED_ORIGINS")

@@ -26,7 +26,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, collect, self_tracing, sources
+from eventflow.worker import addresses, collect, described, self_tracing, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 
@@ -204,7 +204,8 @@ class Service:
             except CollectorError as error:
                 log.warning("%s: %s (%s)", status.source, status.message, error)
 
-        await collect.supervise(found, emit, on_status=on_status, now=timezone.now)
+        wanted = described.Described(timezone.now, on_status).wishes if "collect" in self.roles else None
+        await collect.supervise(found, emit, on_status=on_status, now=timezone.now, wanted=wanted)
         # Every collector has stopped for good and said why; the pages that tell it go on.
         await self._stop.wait()
 

@@ -188,7 +188,7 @@ def _blind(now: datetime) -> list[Measurement]:
             seconds=(now - row.ok_at).total_seconds() if row.ok_at and row.state != "ok" else None,
             note=row.message or row.state,
         )
-        for row in Source.objects.all()
+        for row in Source.objects.exclude(state="paused")
     ]
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db import transaction
+
 from eventflow.domain.lag import LagStatus
 from eventflow.domain.observations import SourceStatus
-from eventflow.store.models import ConsumerGroup, Source
+from eventflow.store.models import ConsumerGroup, Destination, Source
 
 
 def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
@@ -19,7 +21,7 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
             continue
         if row.pk is None or (row.state, row.message) != (status.state, status.message):
             news |= {"sources", "topology"}
-        if status.state in ("blind", "stopped") and row.state != status.state:
+        if status.state in ("blind", "stopped", "paused") and row.state != status.state:
             _lose_sight(name, status)
             news.add("lag")
         _fill(row, status).save()
@@ -29,6 +31,14 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
 def forget(name: str) -> None:
     """A source that is not looked at any more says nothing about today: no alert, no line in the settings."""
     Source.objects.filter(name=name).delete()
+
+
+@transaction.atomic
+def drop(name: str) -> None:
+    """A broker that a person removed: what it told goes too. Letters and flows stay, they are evidence."""
+    forget(name)
+    ConsumerGroup.objects.filter(source=name).delete()
+    Destination.objects.filter(source=name).delete()
 
 
 def _fill(row: Source, status: SourceStatus) -> Source:
@@ -44,7 +54,7 @@ def _fill(row: Source, status: SourceStatus) -> Source:
 
 
 def _lose_sight(name: str, status: SourceStatus) -> None:
-    reason = f"cannot see {name}: {status.message}"[:300]
+    reason = f"{name} is paused" if status.state == "paused" else f"cannot see {name}: {status.message}"[:300]
     ConsumerGroup.objects.filter(source=name).update(
         status=LagStatus.UNKNOWN, status_reason=reason, status_since=status.at, trend=0, drain_seconds=None
     )
