@@ -1,4 +1,4 @@
-"""What an admin writes about a broker, as it came and as it is meant. Checks, never saves, never gives a password back."""
+"""What an admin writes about a broker, as it came and as it is meant. Never saves, never gives a password back."""
 
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from eventflow.store.queries import source_setting as queries
 from eventflow.store.record import source_setting
 
 RETYPE = "type it again: the stored one is sent only to the kind, address and options that it was stored with"
+OTHER_KEY = "type it again: the stored one was sealed with another secret key"
 
 
 @dataclass(slots=True)
@@ -86,5 +87,5 @@ def check(form: Form) -> Setting | None:
     try:
         return source_setting.with_stored_password(setting)
     except sealed.SealedError:
-        form.errors["password"] = "type it again: the stored one was sealed with another secret key"
+        form.errors["password"] = OTHER_KEY
         return None

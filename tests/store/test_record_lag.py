@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from eventflow.domain.lag import BY_RANK
 from eventflow.domain.observations import DestinationSample, SourceStatus
 from eventflow.store.models import ConsumerGroup, Destination, LagPoint, Source
 from eventflow.store.queries import lag as queries
@@ -179,3 +180,16 @@ def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None
     lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
     assert queries.groups(make.after(70))[0].status != "unknown"
     assert queries.groups(make.after(200))[0].status == "unknown"
+
+
+def test_the_history_keeps_the_verdict_and_the_worst_of_each_minute() -> None:
+    parts = [
+        make.lag_sample(ready=ready, partition=str(n), retained=1000, lost=0) for n, ready in enumerate((5, 5, 5, 800))
+    ]
+    lag.record(parts, make.NOW)
+    row, point = ConsumerGroup.objects.get(), LagPoint.objects.get()
+    assert (row.skew, row.kept_share) == (98.2, 80.0)
+    assert (BY_RANK[point.status], point.skew, point.kept_share) == (row.status, row.skew, row.kept_share)
+    lag_history.compact(make.after(120))
+    minute = LagPoint.objects.get(resolution_seconds=60)
+    assert (minute.status, minute.skew, minute.kept_share) == (point.status, point.skew, point.kept_share)

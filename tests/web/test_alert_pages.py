@@ -152,3 +152,32 @@ def test_the_page_costs_the_same_for_twenty_incidents_as_for_ten(client: Client)
         return len(captured)
 
     assert cost(20) == cost(10) <= 25
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "kept"),
+    [
+        ("stopped", {"age": "1", "age_unit": "min"}, {"seconds": 60, "messages": None, "share": None}),
+        ("stopped", {"age": ""}, {"seconds": None}),
+        ("drifting", {}, {"seconds": None, "messages": None, "share": None}),
+        ("retention", {"share": "70"}, {"seconds": None, "share": 70, "recover_ratio": 0.72}),
+        ("skew", {"share": "50", "messages": "100"}, {"share": 50, "messages": 100, "recover_ratio": 0.7}),
+        ("flood", {"share": "0.5", "messages": ""}, {"share": 0.5, "messages": 0, "recover_ratio": 0.2}),
+        ("blind", {}, {"seconds": None, "messages": None}),
+    ],
+)
+def test_every_kind_of_rule_has_a_form_and_is_kept_as_written(
+    client: Client, kind: str, given: dict[str, str], kept: dict[str, object]
+) -> None:
+    form = as_role(client, "admin").get(f"/alerts/?rule=new&kind={kind}").content.decode()
+    assert f'name="kind" value="{kind}"' in form
+    assert client.post(reverse("alerts:save_rule"), RULE | {"kind": kind} | given).status_code == 302
+    rule = AlertRule.objects.get()
+    assert {name: getattr(rule, name) for name in kept} == kept
+    assert f'value="{rule.pk}"' in client.get(f"/alerts/?rule={rule.pk}").content.decode()
+
+
+@pytest.mark.parametrize("share", ["", "0", "101", "many"])
+def test_a_share_is_a_percentage(client: Client, share: str) -> None:
+    answer = as_role(client, "admin").post(reverse("alerts:save_rule"), RULE | {"kind": "flood", "share": share})
+    assert answer.status_code == 422 and "percentage" in answer.content.decode()

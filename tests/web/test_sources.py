@@ -34,8 +34,7 @@ def admin(client: Client) -> Client:
 
 
 def add(**given: str) -> None:
-    values = {key: value for key, value in (SHOP | given).items()}
-    source_setting.add(Setting(**values), "ada", make.NOW)
+    source_setting.add(Setting(**(SHOP | given)), "ada", make.NOW)
 
 
 def stored() -> Setting | None:

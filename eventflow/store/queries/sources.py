@@ -9,7 +9,6 @@ from django.db.models.functions import Coalesce
 
 from eventflow.store.models import ConsumerGroup, Destination, Source
 
-
 SEVERITIES = {"waiting": "run", "connecting": "run", "blind": "warn", "stopped": "crit", "paused": "idle"}
 WORDS = {
     "waiting": "Not picked up yet",
