@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 
 from eventflow.domain import alert, lag
 from eventflow.domain.alert import Kind, Measurement
+from eventflow.domain.alert_backtest import flood_share
 from eventflow.domain.lag import LagStatus
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, DeadLetterGroup, Incident, Source
 from eventflow.store.queries.lag import stale_seconds, subject
@@ -92,9 +93,9 @@ def _floods(rows: Iterable[ConsumerGroup], now: datetime) -> list[Measurement]:
 
 def _flood(rows: list[ConsumerGroup], arrived: int, now: datetime) -> Measurement:
     rates = [row.out_rate for row in rows]
-    took = None if None in rates else sum(rate or 0.0 for rate in rates) * FLOOD_SECONDS
+    took = None if None in rates else round(sum(rate or 0.0 for rate in rates) * FLOOD_SECONDS)
     first, watched = rows[0], min((now - row.first_seen_at).total_seconds() for row in rows)
-    share = 0.0 if not arrived else None if took is None else min(100.0, 100 * arrived / max(took, arrived))
+    share = flood_share(arrived, took)
     return Measurement(
         subject=f"{first.source}/{first.name}",
         label=first.name,

@@ -172,10 +172,13 @@ def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail
     firing = tuple(note for note in incidents if note.state in FIRING)
     siblings = ConsumerGroup.objects.filter(source=found.source, name=found.name).exclude(pk=pk)[:200]
     resolution = 0 if (end - start).total_seconds() <= RAW_SECONDS else 60
-    points = LagPoint.objects.filter(group=found, resolution_seconds=resolution, at__gte=start, at__lte=end)
+    points = LagPoint.objects.filter(group=found, at__gte=start, at__lte=end).order_by("at")
+    series = list(points.filter(resolution_seconds=resolution))
+    if not series and not resolution:  # so long ago that there are minutes only
+        series = list(points.filter(resolution_seconds=60))
     return GroupDetail(
         row=_row(found, now, firing),
-        series=_series(list(points.order_by("at"))),
+        series=_series(series),
         siblings=tuple(_row(row, now, ()) for row in siblings),
         incidents=incidents,
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from eventflow.domain.alert import RECOVER_RATIO, Kind
+from eventflow.domain.alert import RECOVER_RATIO, Kind, Rule
 from eventflow.store.models import AlertRule, Incident, NotificationChannel, Silence
 
 DEFAULTS = (
@@ -128,6 +128,23 @@ def save_rule(pk: int | None, form: RuleForm, by: str) -> int:
             row.save()
         row.channels.set(NotificationChannel.objects.filter(pk__in=form.channels))
     return row.pk
+
+
+def as_domain_rule(form: RuleForm, pk: int | None) -> Rule:
+    """The rule as it would be if it were saved."""
+    return Rule(
+        pk=pk or 0,
+        name=form.name,
+        kind=Kind(form.kind),
+        pattern=form.pattern,
+        severity=form.severity,
+        seconds=form.seconds,
+        messages=form.messages,
+        share=form.share,
+        for_seconds=form.for_seconds,
+        recover_ratio=RECOVER_RATIO.get(Kind(form.kind), 0.8),
+        recover_seconds=form.recover_seconds,
+    )
 
 
 def switch_rule(pk: int, enabled: bool) -> str | None:
