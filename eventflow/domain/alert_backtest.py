@@ -73,15 +73,19 @@ def fired(rule: Rule, tracks: Iterable[Track], stopped_rules: Sequence[Rule] = (
 
 def _track(rule: Rule, track: Track, blockers: Sequence[Rule]) -> list[Fired]:
     past = _Past(rule)
-    stops = [_Past(blocker) for blocker in blockers]
+    stops: list[_Past] = []
     found: list[Fired] = []
     before: datetime | None = None
     for at, measurement in track.moments:
+        if before is None:
+            stops = [_Past(blocker) for blocker in blockers if alert.matches(blocker.pattern, measurement.names)]
         if before is not None and (at - before).total_seconds() > track.gap_seconds:
             for one in (past, *stops):
                 one.unseen(before + timedelta(seconds=track.gap_seconds), at)
         before = at
-        stopped = {measurement.subject for stop in stops if stop.sees(at, measurement) and stop.fires}
+        for stop in stops:
+            stop.take(at, measurement)
+        stopped = {measurement.subject} if any(stop.fires for stop in stops) else ()
         event = past.take(at, alert.held_back(rule, measurement, stopped))
         if event is not None:
             unit = alert.value_of(rule, measurement)[1]
@@ -103,13 +107,6 @@ class _Past:
     @property
     def fires(self) -> bool:
         return self._state is not None and self._state.state in (State.FIRING, State.RECOVERING)
-
-    def sees(self, at: datetime, measurement: Measurement) -> bool:
-        """Take a moment if the rule names its subject."""
-        if not alert.matches(self._rule.pattern, measurement.names):
-            return False
-        self.take(at, measurement)
-        return True
 
     def take(self, at: datetime, measurement: Measurement) -> Event | None:
         reading = alert.read(self._rule, measurement)

@@ -5,7 +5,7 @@ and of these at most `READ_GROUPS`. What was left out is counted.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -23,7 +23,7 @@ from eventflow.store.queries.alerts import as_rule
 from eventflow.store.queries.lag import subject
 
 DAYS = 7
-SIFT_GROUPS = 300
+SIFT_GROUPS = 200
 READ_GROUPS = 30
 LETTERS = 20_000
 MINUTE_GAP = 180.0
@@ -82,7 +82,7 @@ def _lag(rule: Rule, start: datetime, now: datetime) -> BackTest:
     read = near[:READ_GROUPS]
     rows = points.filter(group__in=read).order_by("group_id", "at", "-resolution_seconds").values_list(*VALUES)
     stops = [as_rule(row) for row in AlertRule.objects.filter(kind=Kind.STOPPED, enabled=True)]
-    fired = alert_backtest.fired(rule, _tracks(rows.iterator(), sifted), [stop for stop in stops if stop.pk != rule.pk])
+    fired = alert_backtest.fired(rule, _tracks(rows.iterator(), sifted, [rule, *stops]), stops)
     left = len(groups) - len(sifted) + len(near) - len(read)
     note = f"{MINUTES} {LOST}" if rule.kind == Kind.RETENTION else MINUTES
     return BackTest(start, now, since, tuple(fired), len(groups) - left, left, note if since else "")
@@ -103,20 +103,50 @@ def _near(rule: Rule) -> Q:
     return old if rule.messages is None else old | Q(ready__gt=rule.messages)
 
 
-def _tracks(rows: Iterator[Row], groups: dict[int, _Group]) -> Iterator[Track]:
+def _tracks(rows: Iterator[Row], groups: Mapping[int, _Group], rules: Sequence[Rule]) -> Iterator[Track]:
+    """A track for each group; `rules`: all that its moments will be held against."""
     for pk, points in groupby(rows, key=itemgetter(0)):
         group = groups[pk]
         label = f"{group.measurement.label} on {group.measurement.place}"
-        yield Track(pk, label, _moments(points, group.measurement), MINUTE_GAP)
+        yield Track(pk, label, _moments(_telling(points, rules), group.measurement), MINUTE_GAP)
+
+
+def _telling(points: Iterable[Row], rules: Sequence[Rule]) -> Iterator[Row]:
+    """Samples where there are any and minutes before, without what changes no rule's mind: a week is mostly quiet.
+
+    After a point that is not quiet all are told for as long as the slowest rule takes to end.
+    """
+    quiet = [_quiet(rule) for rule in rules]
+    patience = timedelta(seconds=2 * MINUTE_GAP + max(rule.recover_seconds for rule in rules))
+    sampled = False
+    until: datetime | None = None
+    for point in points:
+        sampled = sampled or point[7] == 0
+        if sampled and point[7]:
+            continue
+        if not all(each(point) for each in quiet):
+            until = point[1] + patience
+        if until is not None and point[1] <= until:
+            yield point
+
+
+def _quiet(rule: Rule) -> Callable[[Row], bool]:
+    """Whether a point says to this rule that all is well, told from the bare row."""
+    if rule.kind in (Kind.STOPPED, Kind.DRIFTING):
+        words = (LagStatus.STOPPED, LagStatus.STALLED) if rule.kind == Kind.STOPPED else (LagStatus.DRIFTING,)
+        loud = {lag.RANK[word] for word in words}
+        return lambda point: point[4] not in loud
+    low = rule.recover_ratio * (alert.SHARES.get(rule.kind, 0.0) if rule.share is None else rule.share)
+    if rule.kind in (Kind.RETENTION, Kind.SKEW):
+        column = 5 if rule.kind == Kind.RETENTION else 6
+        return lambda point: (point[column] or 0.0) <= low
+    age = float("inf") if rule.seconds is None else rule.seconds * rule.recover_ratio
+    ready = float("inf") if rule.messages is None else rule.messages * rule.recover_ratio
+    return lambda point: (point[3] or 0.0) <= age and (point[2] or 0) <= ready
 
 
 def _moments(points: Iterable[Row], empty: Measurement) -> Iterator[Moment]:
-    """Samples where there are any, minutes before: a minute that begins after the first sample tells nothing new."""
-    sampled = False
-    for _, at, ready, age, status, kept, skew, resolution in points:
-        sampled = sampled or resolution == 0
-        if sampled and resolution:
-            continue
+    for _, at, ready, age, status, kept, skew, _ in points:
         word = None if status is None else lag.BY_RANK[status]
         yield (
             at,
