@@ -137,9 +137,10 @@ def _quiet(rule: Rule) -> Callable[[Row], bool]:
         loud = {lag.RANK[word] for word in words}
         return lambda point: point[4] not in loud
     low = rule.recover_ratio * (alert.SHARES.get(rule.kind, 0.0) if rule.share is None else rule.share)
-    if rule.kind in (Kind.RETENTION, Kind.SKEW):
-        column = 5 if rule.kind == Kind.RETENTION else 6
-        return lambda point: (point[column] or 0.0) <= low
+    if rule.kind == Kind.RETENTION:
+        return lambda point: (point[5] or 0.0) <= low
+    if rule.kind == Kind.SKEW:
+        return lambda point: (point[6] or 0.0) <= low
     age = float("inf") if rule.seconds is None else rule.seconds * rule.recover_ratio
     ready = float("inf") if rule.messages is None else rule.messages * rule.recover_ratio
     return lambda point: (point[3] or 0.0) <= age and (point[2] or 0) <= ready
