@@ -11,6 +11,8 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from eventflow.domain.source_budget import Budget
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -60,6 +62,12 @@ if EVENTFLOW_ZIPKIN.lower() in {"off", "no", "0"}:
 EVENTFLOW_INGEST_TOKENS = _list("EVENTFLOW_INGEST_TOKENS")
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
 EVENTFLOW_POLL_SECONDS = _number("EVENTFLOW_POLL_SECONDS", 2)
+# What each broker may be asked, a second on average; whoever costs more is looked at less often.
+EVENTFLOW_BUDGET = Budget(
+    calls=_number("EVENTFLOW_BUDGET_CALLS", 2_000),
+    received_bytes=_number("EVENTFLOW_BUDGET_BYTES", 10_000_000),
+    busy=_number("EVENTFLOW_BUDGET_BUSY", 0.5),
+)
 EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")

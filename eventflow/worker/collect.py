@@ -79,11 +79,16 @@ async def supervise(
     now: Now,
     sleep: Sleep = asyncio.sleep,
     wanted: Callable[[], Awaitable[Wishes]] | None = None,
+    meter: Callable[[Emit], Emit] | None = None,
 ) -> None:
-    """Run all until cancelled, also when every one has stopped for good; and whatever else is `wanted` meanwhile."""
+    """Run all until cancelled, also when every one has stopped for good; and whatever else is `wanted` meanwhile.
+
+    `meter` makes the `emit` of each source, so that what it costs is kept within a budget.
+    """
+    metered = meter(emit) if meter else emit
 
     async def keep(one: Collector) -> None:
-        await _keep_running(one, emit, on_status=on_status, now=now, sleep=sleep)
+        await _keep_running(one, metered, on_status=on_status, now=now, sleep=sleep)
 
     running = _Running(keep)
     fixed = [asyncio.create_task(keep(one), name=f"collect {one.name}") for one in sources]

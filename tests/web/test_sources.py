@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from eventflow.accounts.models import AuditEntry
 from eventflow.domain.source_setting import Setting
@@ -165,3 +166,32 @@ def test_twenty_brokers_cost_no_more_queries_than_ten(admin: Client) -> None:
 def test_a_password_that_is_typed_wrong_is_not_echoed_by_a_failed_test(admin: Client) -> None:
     answer: Any = admin.post(reverse("sources:try_form"), SHOP | {"address": ""}, headers={"HX-Request": "true"})
     assert "Not tried" in answer.content.decode() and "hunter2" not in answer.content.decode()
+
+
+def test_the_cost_page_tells_what_was_asked_and_how_much_of_the_budget_that_is(client: Client) -> None:
+    client.force_login(make.user("viewer"))
+    minute = int(timezone.now().timestamp()) // 60
+    costs = [[minute - back, 30, 600, 6_000_000, 3.0] for back in (4, 3, 2, 1)]
+    Source.objects.create(
+        name="shop", system="nats", state="ok", calls=20, cycle_seconds=0.1, costs=costs, pause_seconds=10,
+        message="Over its budget: <b>",
+    )  # fmt: skip
+    Source.objects.create(name="otlp", system="otlp", state="ok", calls=1234567)
+    page = client.get(reverse("sources:cost")).content.decode()
+    for words in ("120 looks", "2,400 calls", "5.0 %", "10.0 %", "Slowed down", "Over its budget: &lt;b&gt;"):
+        assert words in page
+    assert "1,234,567" not in page
+
+
+def test_the_cost_page_costs_no_more_queries_for_twenty_brokers_than_for_ten(client: Client) -> None:
+    client.force_login(make.user("viewer"))
+
+    def cost(number: int) -> int:
+        Source.objects.all().delete()
+        for each in range(number):
+            Source.objects.create(name=f"shop-{each}", system="nats", state="ok")
+        with CaptureQueriesContext(connection) as captured:
+            client.get(reverse("sources:cost"))
+        return len(captured)
+
+    assert cost(20) == cost(10) <= 14

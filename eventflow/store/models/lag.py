@@ -60,6 +60,8 @@ class ConsumerGroup(models.Model):
     """Dropped before it got them, as far as its position tells."""
     skew = models.FloatField(null=True)
     """The worst partition's share of the lag in percent, 0 when it does not stand out (`domain.lag_skew`)."""
+    pause_seconds = models.FloatField(default=0)
+    """How much longer than usual its source is left alone; see Source."""
     seen_at = models.DateTimeField()
     first_seen_at = models.DateTimeField(auto_now_add=True)
 

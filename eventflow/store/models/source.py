@@ -18,6 +18,10 @@ class Source(models.Model):
     calls = models.PositiveIntegerField(default=0)
     received_bytes = models.PositiveBigIntegerField(default=0)
     cycle_seconds = models.FloatField(default=0)
+    pause_seconds = models.FloatField(default=0)
+    """How much longer than usual it is left alone, because a look went over the budget."""
+    costs = models.JSONField(default=list)
+    """Its looks of the last hour: [minute since 1970, looks, calls, bytes, seconds], oldest first."""
     cursors = models.JSONField(default=dict)
     """How far its dead letters were read and stored: where a restarted collector goes on."""
     counters = models.JSONField(default=dict)

@@ -129,11 +129,14 @@ def subject(source: str, destination: str, group: str) -> str:
     return f"{source}/{destination}/{group}"
 
 
-def stale_seconds(source: str) -> float:
-    """Without a sample for this long a group is out of sight. What is reported to us comes once a minute, as a rule."""
+def stale_seconds(source: str, pause: float = 0.0) -> float:
+    """Without a sample for this long a group is out of sight. What is reported to us comes once a minute, as a rule.
+
+    `pause`: how much longer than usual its source is left alone.
+    """
     if source.split(" ", 1)[0] == REPORTED:
         return REPORTED_STALE_SECONDS
-    return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
+    return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS) + 2 * pause
 
 
 def groups(now: datetime) -> list[LagRow]:
@@ -206,7 +209,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
     status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
     silent = (now - row.seen_at).total_seconds()
-    if silent > stale_seconds(row.source) and status != LagStatus.UNKNOWN:
+    if silent > stale_seconds(row.source, row.pause_seconds) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
     return LagRow(
         pk=row.pk,

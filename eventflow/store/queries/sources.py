@@ -1,6 +1,6 @@
 """Reads of the sources: how each collector fares and what it costs its broker. `all_sources` is one query."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -32,6 +32,9 @@ class SourceRow:
     calls: int = 0
     received_bytes: int = 0
     cycle_seconds: float = 0.0
+    pause_seconds: float = 0.0
+    costs: Sequence[Sequence[float]] = ()
+    """Of the last hour, by minute: minute since 1970, looks, calls, bytes, seconds."""
     seen_at: datetime | None = None
     ok_at: datetime | None = None
     groups: int = 0
@@ -82,6 +85,8 @@ def all_sources() -> list[SourceRow]:
             calls=row.calls,
             received_bytes=row.received_bytes,
             cycle_seconds=row.cycle_seconds,
+            pause_seconds=row.pause_seconds,
+            costs=row.costs,
             seen_at=row.seen_at,
             ok_at=row.ok_at,
             groups=row.groups,

@@ -9,6 +9,8 @@ from eventflow.domain.lag import LagStatus
 from eventflow.domain.observations import SourceStatus
 from eventflow.store.models import ConsumerGroup, Destination, Source
 
+COST_MINUTES = 60
+
 
 def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
     """Newest wins. `ok_at` stays at the last time the broker was seen, so that "blind since" can be told."""
@@ -24,6 +26,8 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
         if status.state in ("blind", "stopped", "paused") and row.state != status.state:
             _lose_sight(name, status)
             news.add("lag")
+        if row.pause_seconds != status.pause_seconds or status.pause_seconds:
+            _slow_down(name, status.pause_seconds)
         _fill(row, status).save()
     return news
 
@@ -46,11 +50,31 @@ def _fill(row: Source, status: SourceStatus) -> Source:
     row.address = status.address or row.address
     row.rights = dict(status.rights) or row.rights
     row.calls, row.received_bytes, row.cycle_seconds = status.calls, status.received_bytes, status.cycle_seconds
+    row.pause_seconds = status.pause_seconds
     row.counters = dict(status.counters) or row.counters
     if status.state == "ok":
         row.ok_at = status.at
         row.cursors = dict(status.cursors) or row.cursors
+        row.costs = _costs(row.costs, status)
     return row
+
+
+def _costs(before: Sequence[Sequence[float]], status: SourceStatus) -> list[list[float]]:
+    """The last hour's looks by minute, with this one. A receiver only listens: it costs nobody anything."""
+    if not status.cycle_seconds:
+        return list(map(list, before))
+    minute = int(status.at.timestamp()) // 60
+    kept = [list(cost) for cost in before if cost[0] > minute - COST_MINUTES]
+    if not kept or kept[-1][0] != minute:
+        kept.append([minute, 0, 0, 0, 0.0])
+    look = (1, status.calls, status.received_bytes, status.cycle_seconds)
+    kept[-1][1:] = [round(sum(pair), 3) for pair in zip(kept[-1][1:], look, strict=True)]
+    return kept
+
+
+def _slow_down(name: str, pause: float) -> None:
+    """Its groups are not out of sight while it is left alone."""
+    ConsumerGroup.objects.filter(source=name).exclude(pause_seconds=pause).update(pause_seconds=pause)
 
 
 def _lose_sight(name: str, status: SourceStatus) -> None:

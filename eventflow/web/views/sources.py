@@ -24,7 +24,7 @@ from eventflow.nudge import nudge
 from eventflow.store.queries import source_setting as queries
 from eventflow.store.queries import sources
 from eventflow.store.record import connection_test, source_setting
-from eventflow.web import source_forms
+from eventflow.web import costs, source_forms
 
 TRY = "eventflow.sources.try"
 RECEIVERS = ("otlp", "zipkin")
@@ -96,6 +96,19 @@ def _removing(request: HttpRequest) -> queries.SettingView | None:
 def page(request: HttpRequest) -> HttpResponse:
     """All brokers and receivers; `?source=new` or `?source=<name>` opens the form, `?remove=<name>` asks first."""
     return _page(request)
+
+
+@require_safe
+def cost(request: HttpRequest) -> HttpResponse:
+    """What we cost each broker, beside what we may cost it. One query."""
+    now, budget = timezone.now(), settings.EVENTFLOW_BUDGET
+    rows = [costs.cost(row, budget, now) for row in sources.all_sources() if row.system not in RECEIVERS]
+    poll = settings.EVENTFLOW_POLL_SECONDS
+    return render(
+        request,
+        "settings/cost.html",
+        {"nav_active": "settings", "rows": rows, "budget": budget, "busy": 100 * budget.busy, "poll_seconds": poll},
+    )
 
 
 def _done(request: HttpRequest, action: str, name: str, said: str, **details: Any) -> HttpResponse:
@@ -196,6 +209,7 @@ def test(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 app_name = "sources"
 urlpatterns = [
     path("", save, name="save"),
+    path("cost/", cost, name="cost"),
     path("try/", try_form, name="try_form"),
     path("tests/<uuid:pk>/", test, name="test"),
     path("<str:name>/pause/", pause, name="pause"),
