@@ -1,12 +1,23 @@
 """How much a broker may be asked: what a look costs, what may be spent, and so how long to wait after it. Pure."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from eventflow.domain import words
-from eventflow.domain.observations import SourceStatus
 
 LONGEST_PAUSE = 600.0
 """However costly a look is: this often it is made."""
+
+
+class Look(Protocol):
+    """What one look at a broker cost."""
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def received_bytes(self) -> int: ...
+    @property
+    def cycle_seconds(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +37,7 @@ class Budget:
         return max(calls / self.calls, received_bytes / self.received_bytes, seconds / self.busy)
 
 
-def pause_after(look: SourceStatus, budget: Budget, interval: float) -> float:
+def pause_after(look: Look, budget: Budget, interval: float) -> float:
     """How much longer than usual to wait after this look; 0 within the budget, and for a receiver: it only listens."""
     if not look.cycle_seconds:
         return 0.0
@@ -34,7 +45,7 @@ def pause_after(look: SourceStatus, budget: Budget, interval: float) -> float:
     return every - look.cycle_seconds if every > interval else 0.0
 
 
-def remark(look: SourceStatus, budget: Budget, interval: float, pause: float) -> str:
+def remark(look: Look, budget: Budget, interval: float, pause: float) -> str:
     """Why it is looked at less often, for its status."""
     causes = (
         (look.calls / budget.calls, f"{words.count(look.calls)} calls"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from eventflow.domain.source_budget import Budget
+from eventflow.domain.source_budget import Budget, remark
 from eventflow.store.queries.sources import SourceRow
 
 MINUTES = 60
@@ -23,6 +23,8 @@ class Cost:
     used: float
     spark: tuple[float | None, ...]
     """Calls of each of the last sixty minutes."""
+    remark: str
+    """Why it is looked at less often than usual, if it is."""
 
     @property
     def calls_per_second(self) -> float:
@@ -37,12 +39,8 @@ class Cost:
         """Percent of the time that looks took."""
         return 100 * self.seconds / (60 * self.minutes) if self.minutes else 0.0
 
-    @property
-    def severity(self) -> str:
-        return "warn" if self.source.pause_seconds else "ok"
 
-
-def cost(row: SourceRow, budget: Budget, now: datetime) -> Cost:
+def cost(row: SourceRow, budget: Budget, interval: float, now: datetime) -> Cost:
     """Sums of the finished minutes; the running one would make the rates too small."""
     this = int(now.timestamp()) // 60
     found = {int(entry[0]): entry for entry in row.costs if this - MINUTES <= entry[0] < this}
@@ -56,5 +54,6 @@ def cost(row: SourceRow, budget: Budget, now: datetime) -> Cost:
         seconds=seconds,
         minutes=minutes,
         used=100 * budget.share(calls, received, seconds, 60.0 * minutes),
+        remark=remark(row, budget, interval, row.pause_seconds) if row.pause_seconds else "",
         spark=tuple(found[minute][2] if minute in found else None for minute in range(this - MINUTES, this)),
     )

@@ -173,12 +173,18 @@ def test_the_cost_page_tells_what_was_asked_and_how_much_of_the_budget_that_is(c
     minute = int(timezone.now().timestamp()) // 60
     costs = [[minute - back, 30, 600, 6_000_000, 3.0] for back in (4, 3, 2, 1)]
     Source.objects.create(
-        name="shop", system="nats", state="ok", calls=20, cycle_seconds=0.1, costs=costs, pause_seconds=10,
-        message="Over its budget: <b>",
+        name="shop", system="nats", state="ok", calls=4000, cycle_seconds=0.1, costs=costs, pause_seconds=10,
     )  # fmt: skip
     Source.objects.create(name="otlp", system="otlp", state="ok", calls=1234567)
     page = client.get(reverse("sources:cost")).content.decode()
-    for words in ("120 looks", "2,400 calls", "5.0 %", "10.0 %", "Slowed down", "Over its budget: &lt;b&gt;"):
+    for words in (
+        "120 looks",
+        "2,400 calls",
+        "5.0 %",
+        "10.0 %",
+        "Slowed down",
+        "Over its budget: a look costs 4,000 calls",
+    ):
         assert words in page
     assert "1,234,567" not in page
 

@@ -102,8 +102,8 @@ def page(request: HttpRequest) -> HttpResponse:
 def cost(request: HttpRequest) -> HttpResponse:
     """What we cost each broker, beside what we may cost it. One query."""
     now, budget = timezone.now(), settings.EVENTFLOW_BUDGET
-    rows = [costs.cost(row, budget, now) for row in sources.all_sources() if row.system not in RECEIVERS]
     poll = settings.EVENTFLOW_POLL_SECONDS
+    rows = [costs.cost(row, budget, poll, now) for row in sources.all_sources() if row.system not in RECEIVERS]
     return render(
         request,
         "settings/cost.html",
