@@ -122,6 +122,8 @@ class Incident:
 
 def matches(pattern: str, names: Iterable[str]) -> bool:
     """Whether a glob names one of these; several globs are parted by commas."""
+    if pattern == "*":
+        return True
     globs = [part.strip() for part in pattern.split(",") if part.strip()] or ["*"]
     return any(fnmatchcase(name, glob) for name in names for glob in globs)
 

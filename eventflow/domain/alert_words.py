@@ -120,7 +120,8 @@ def detail(rule: Rule, measurement: Measurement) -> str:
     if rule.kind in OF_GROUPS:
         on = f" on {measurement.place}" if measurement.place else ""
         age, waiting = words.duration(measurement.seconds), words.count(measurement.messages)
-        parts.append(f"Oldest waiting {age}, {waiting} messages{on}.")
+        noun = "message" if measurement.messages == 1 else "messages"
+        parts.append(f"Oldest waiting {age}, {waiting} {noun}{on}.")
         if measurement.in_rate is not None and measurement.out_rate is not None:
             parts.append(f"In {words.rate(measurement.in_rate)}, out {words.rate(measurement.out_rate)}.")
         if measurement.growing:

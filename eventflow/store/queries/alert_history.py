@@ -34,6 +34,8 @@ MINUTES = (
 LOST = "What was lost is not recorded, only how near it came."
 QUIET = "An arrival counts as over an hour after its last letter; a person may have ended it sooner."
 NOT_RECORDED = "Whether a source was in sight is not recorded, so this kind of rule cannot be tried."
+RECORDED = {Kind.LAG: Q(), Kind.SKEW: Q(skew__isnull=False)}
+"""Since when a kind's measure is in the history; for the others since verdicts are."""
 VALUES = ("group_id", "at", "ready", "age_seconds", "status", "kept_share", "skew", "resolution_seconds")
 Row = tuple[int, datetime, int | None, float | None, int | None, float | None, float | None, int]
 
@@ -76,7 +78,7 @@ def _lag(rule: Rule, start: datetime, now: datetime) -> BackTest:
     groups = _groups(rule)
     sifted = {group.pk: group for group in groups[:SIFT_GROUPS]}
     points = LagPoint.objects.filter(group__in=sifted, at__gte=start, at__lte=now)
-    recorded = Q() if rule.kind == Kind.LAG else Q(status__isnull=False)
+    recorded = RECORDED.get(rule.kind, Q(status__isnull=False))
     since = points.filter(recorded).aggregate(first=Min("at"))["first"]
     near = list(points.filter(_near(rule)).order_by().values_list("group_id", flat=True).distinct())
     read = near[:READ_GROUPS]
