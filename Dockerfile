@@ -1,8 +1,11 @@
 # Two stages: wheels are built where a compiler may be, the image that runs has none and runs as nobody's user.
 FROM python:3.12-slim AS build
 WORKDIR /src
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml README.md ./
 RUN python -m venv /opt/eventflow && /opt/eventflow/bin/pip install --no-cache-dir '.[demo]'
+COPY collectors ./collectors
+RUN /opt/eventflow/bin/python -P collectors/otlp/scan/build.py --must
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home eventflow && install -d -o eventflow -g eventflow /data
@@ -10,7 +13,7 @@ COPY --from=build /opt/eventflow /opt/eventflow
 WORKDIR /app
 COPY manage.py ./
 COPY eventflow ./eventflow
-COPY collectors ./collectors
+COPY --from=build /src/collectors ./collectors
 COPY demo ./demo
 COPY templates ./templates
 COPY static ./static

@@ -20,6 +20,12 @@ define install
 	@touch $@
 endef
 
+# Tried once per change of its source; without a compiler it says so and Eventflow goes on in plain Python.
+SCANNER := collectors/otlp/scan
+define native
+	@test $(VENV)/native -nt $(SCANNER)/_wire.pyx || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
+endef
+
 $(VENV)/ready-demo: pyproject.toml
 	$(call install,demo)
 
@@ -27,11 +33,14 @@ $(VENV)/ready-dev: pyproject.toml
 	$(call install,dev)
 
 setup: $(VENV)/ready-dev ## make .venv with everything for developing
+	$(native)
 
 run: $(VENV)/ready-demo ## Eventflow alone; keeps its data in .eventflow (EVENTFLOW_DATA)
+	$(native)
 	@exec $(PY) manage.py up
 
 demo: $(VENV)/ready-demo ## Eventflow with a real shop beside it, afresh each time (BROKER=kafka, rabbitmq or redis for another broker)
+	$(native)
 	@exec $(PY) manage.py demo --broker $(BROKER)
 
 test: setup ## the tests; those that need a service which is not here skip and say so

@@ -169,7 +169,7 @@ def fill_and_digest(bodies: list[bytes], *, profile: bool) -> None:
     acks = []
     for body in bodies:
         begun = time.perf_counter()
-        spans.append([SpanBatch(body, (), NOW)])
+        spans.append([SpanBatch(body, NOW)])
         acks.append(time.perf_counter() - begun)
     profiler = cProfile.Profile()
     if profile:
@@ -208,7 +208,7 @@ async def steady(bodies: list[bytes], per_request: int, rate: float) -> None:
         await asyncio.sleep(max(0.0, begun + number * per_request / rate - time.perf_counter()))
         sent = time.perf_counter()
         told.clear()
-        await commit.submit([SpanBatch(body, (), NOW)])
+        await commit.submit([SpanBatch(body, NOW)])
         acks.append(time.perf_counter() - sent)
         await told.wait()
         seen.append(time.perf_counter() - sent)

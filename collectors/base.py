@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from collectors.closing import end_if_cancelled
 from eventflow.domain.observations import Observation
 
 Emit: TypeAlias = Callable[[Sequence[Observation]], Awaitable[None]]
@@ -94,5 +95,7 @@ async def poll(cycle: Callable[[], Awaitable[None]], seconds: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
+        end_if_cancelled()
         await cycle()
+        end_if_cancelled()
         await asyncio.sleep(max(0.0, seconds - (loop.time() - started)))

@@ -105,7 +105,13 @@ def publish(
     **more: object,
 ) -> Span:
     messaging = Messaging(
-        system=system, operation=operation, destination=to, message_id=message_id, event_type=event_type, offset=offset
+        system=system,
+        operation=operation,
+        destination=to,
+        message_id=message_id,
+        event_type=event_type,
+        offset=offset,
+        rules={"message_id": "messaging.message.id"} if message_id else {},
     )
     return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)
 
@@ -138,6 +144,7 @@ def consume(
         batch_size=batch_size,
         outcome=outcome,
         offset=offset,
+        rules={"message_id": "messaging.message.id"} if message_id else {},
     )
     return span(name, start, end, service=service, kind=kind, messaging=messaging, **more)
 

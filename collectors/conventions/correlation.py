@@ -43,7 +43,7 @@ def find(attributes: Attributes, extra_keys: Sequence[str] = ()) -> tuple[str, s
     candidates = sorted(
         (rank, name)
         for name in attributes
-        if len(name) < LONGEST_NAME and (rank := _attribute_rank(name, extra)) is not None
+        if len(name) < LONGEST_NAME and (rank := attribute_rank(name, extra)) is not None
     )  # equal ranks: by name, so that the answer does not hang on the order of sending
     if not candidates:
         return None
@@ -122,7 +122,7 @@ def _header_rank(name: str, extra: tuple[str, ...]) -> int | None:
 
 
 @lru_cache(maxsize=8192)
-def _attribute_rank(name: str, extra: tuple[str, ...]) -> int | None:
+def attribute_rank(name: str, extra: tuple[str, ...]) -> int | None:
     """Attributes are namespaced (order.correlation_id, messaging.header.x-correlation-id): any tail of parts counts."""
     parts = name.split(".")
     rank = _rank(tuple(normal(".".join(parts[start:])) for start in range(len(parts))), extra)

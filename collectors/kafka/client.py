@@ -16,9 +16,8 @@ from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, GroupsClien
 from collectors.kafka.parse import Partition, Record, instant, text
 
 try:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka import TopicPartition
     from aiokafka.abc import AbstractTokenProvider
-    from aiokafka.client import AIOKafkaClient
     from aiokafka.cluster import ClusterMetadata
     from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
     from aiokafka.helpers import create_ssl_context
@@ -28,6 +27,7 @@ except ImportError:
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
     ) from None
 
+from collectors.kafka.connections import Connections, Reader
 from collectors.kafka.oauth import fetch_token
 
 LATEST, EARLIEST = -1, -2
@@ -82,7 +82,7 @@ class Client(GroupsClient):
         """Connect once. Raises CollectorError quickly; permanent when the cluster knows us not."""
         self._open_admin()
         try:
-            self._client = AIOKafkaClient(**self._options(), metadata_max_age_ms=3_600_000)
+            self._client = Connections(self._options(), metadata_max_age_ms=3_600_000)
             await self._ends(self._client.bootstrap(), CONNECT_SECONDS * (len(self.address.servers) + 1))
         except (KafkaError, OSError, ValueError, CollectorError) as error:
             why = await self._connect_error(error)
@@ -123,13 +123,12 @@ class Client(GroupsClient):
         self._bytes += self._admin_bytes
         self._reader = self._client = self._admin = None
         self._admin_bytes = 0
-        for ending in (reader.stop() if reader else None, client.close() if client else None):
-            if ending is not None:
-                try:
-                    async with asyncio.timeout(2):
-                        await ending
-                except (KafkaError, OSError, TimeoutError):
-                    pass  # it is being given up anyway
+        try:
+            if reader is not None:
+                await reader.end()
+        finally:
+            if client is not None:
+                await client.end()
 
     # Topics and offsets
 
@@ -197,16 +196,18 @@ class Client(GroupsClient):
     ) -> tuple[list[Record], dict[Partition, int]]:
         """Records from offset to end, and how far was read (past what holds no message). Commits nothing."""
         if self._reader is None:
-            reader = AIOKafkaConsumer(
-                **self._options(),
-                group_id=None,
-                enable_auto_commit=False,
+            reader = Reader(
+                self._options(),
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
                 max_partition_fetch_bytes=FETCH_BYTES,
                 fetch_max_wait_ms=int(wait * 300),
             )
-            await self._reading(reader.start())
+            try:
+                await self._reading(reader.start())
+            except BaseException:
+                await reader.end()
+                raise
             self._reader = reader
         at = {partition: TopicPartition(partition.topic, partition.number) for partition in ranges}
         self._reader.assign(list(at.values()))

@@ -108,9 +108,11 @@ class KafkaReplayer:
         """Give the connections back."""
         self._open = False
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await asyncio.to_thread(producer.flush, 1)
-        await self._client.close()
+        try:
+            if producer is not None:
+                await asyncio.to_thread(producer.flush, 1)
+        finally:
+            await self._client.close()
 
 
 def _settle(told: "asyncio.Future[str]", error: Any, record: Any) -> None:

@@ -15,6 +15,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from collectors.base import CollectorError
+from collectors.closing import closed
 from collectors.nats.address import Address
 from collectors.nats.parse import Message, direct_message, stored_message, subject_matches
 
@@ -128,9 +129,7 @@ class Client:
         """Give the connection back; never raises, never waits long."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-                async with asyncio.timeout(1):
-                    await connection.close()
+            await closed(connection.close(), 1)
 
     async def _on_error(self, error: Exception) -> None:
         self._trouble = error

@@ -12,6 +12,7 @@ from collectors.base import CollectorError, Emit
 from collectors.otlp import grpc as otlp_grpc
 from collectors.otlp.http import OtlpHttp
 from collectors.otlp.intake import Intake
+from collectors.otlp.scan import OtlpFormat
 from collectors.receiving.server import GRACE_SECONDS, serving, split, taken
 from collectors.receiving.status import tell
 from collectors.receiving.tokens import Gate
@@ -23,7 +24,10 @@ GRPC_VARIABLE = "EVENTFLOW_OTLP_GRPC"
 
 
 class OtlpReceiver:
-    """Receives OTLP on `http` and `grpc` (``host:port``; None turns one off)."""
+    """Receives OTLP on `http` and `grpc` (``host:port``; None turns one off).
+
+    `span_format`: the store's, whose names the columns of what is emitted refer to.
+    """
 
     system = "otlp"
 
@@ -33,7 +37,7 @@ class OtlpReceiver:
         grpc: str | None = "127.0.0.1:4317",
         max_bytes: int = MAX_BYTES,
         cors: Sequence[str] = (),
-        correlation_keys: Sequence[str] = (),
+        span_format: OtlpFormat | None = None,
         *,
         tokens: Sequence[str] = (),
         name: str = "otlp",
@@ -44,7 +48,7 @@ class OtlpReceiver:
         self.grpc = grpc
         self.max_bytes = max_bytes
         self.cors = tuple(cors)
-        self.correlation_keys = tuple(correlation_keys)
+        self.format = span_format or OtlpFormat()
         self.in_flight_bytes = in_flight_bytes
         self.gate = Gate(tokens)
         self.ready = asyncio.Event()
@@ -65,7 +69,7 @@ class OtlpReceiver:
             max_bytes=self.max_bytes,
             source=self.name,
             in_flight_bytes=self.in_flight_bytes,
-            correlation_keys=self.correlation_keys,
+            span_format=self.format,
             counters=self._counters,
         )
         async with contextlib.AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from collectors.conventions import correlation
@@ -74,10 +75,9 @@ def _read(
     rejected = 0
     first_bad = ""
     for resource_spans in request.resource_spans:
-        resource = _attributes(resource_spans.resource.attributes)
-        service = text(resource.get("service.name")) or NO_SERVICE
+        resource, service = owner(resource_spans.resource)
         for scope_spans in resource_spans.scope_spans:
-            reader = _SpanReader(resource, service, scope_spans.scope, correlation_keys, warnings)
+            reader = SpanReader(resource, service, scope_spans.scope, correlation_keys, warnings)
             good: list[trace_pb2.Span] = []
             for sent in scope_spans.spans:
                 broken = _broken_rule(sent)
@@ -118,7 +118,13 @@ def _printable(name: str) -> str:
     return repr(name if len(name) <= 80 else f"{name[:79]}…")
 
 
-class _SpanReader:
+def owner(resource: Resource) -> tuple[Attributes, str]:
+    """A resource's attributes and the service they name."""
+    attributes = _attributes(resource.attributes)
+    return attributes, text(attributes.get("service.name")) or NO_SERVICE
+
+
+class SpanReader:
     """Reads the spans of one scope."""
 
     def __init__(

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from collectors.base import CollectorError
+from collectors.closing import closed
 from collectors.rabbitmq.address import Address
 
 try:
@@ -69,11 +70,7 @@ class Amqp:
         """Give the connection back; what is not acknowledged returns to its queue."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            try:
-                async with asyncio.timeout(2):
-                    await connection.close()
-            except (AMQPError, OSError, TimeoutError):
-                return
+            await closed(connection.close())
 
     async def take(self, queue: str, count: int) -> list[Any]:
         """Up to `count` messages, still the broker's until they are acknowledged."""

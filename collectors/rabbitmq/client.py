@@ -12,6 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from collectors.base import CollectorError
+from collectors.closing import closed
 from collectors.rabbitmq.address import Address
 
 try:
@@ -76,7 +77,7 @@ class Client:
         """Give the connection back."""
         session, self._session = self._session, None
         if session is not None:
-            await session.aclose()
+            await closed(session.aclose())
 
     async def get(self, path: str) -> Any:
         """An answer of the management API; `VHOST` in the path stands for ours."""

@@ -87,8 +87,10 @@ class RabbitMqCollector:
             self._version = str(overview.get("rabbitmq_version", ""))
             await poll(lambda: self._cycle(emit), self.seconds)
         finally:
-            await self._amqp.close()
-            await self._client.close()
+            try:
+                await self._amqp.close()
+            finally:
+                await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
         started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes

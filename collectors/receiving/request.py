@@ -10,16 +10,13 @@ from typing import Any, TypeAlias
 
 from collectors.receiving.budget import Share
 from collectors.receiving.errors import OverloadedError, TooLargeError
-from collectors.receiving.inflate import inflate
+from collectors.receiving.inflate import inflate, inflate_now
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = "dict[str, str]"
-
-INFLATE_IN_A_THREAD = 2048
-"""Fewer bytes than this inflate too little to hold up the event loop, even from a bomb."""
 
 
 class GoneError(Exception):
@@ -61,9 +58,10 @@ async def read(headers: Headers, receive: Receive, share: Share, limit: int, sec
     except TimeoutError as error:
         raise OverloadedError("the request came too slowly; send it again") from error
     encoding = headers.get("content-encoding", "")
-    if encoding and len(sent) >= INFLATE_IN_A_THREAD:
-        return await asyncio.to_thread(inflate, encoding, sent, limit, share.take)
-    return inflate(encoding, sent, limit, share.take)
+    found = inflate_now(encoding, sent, limit, share.take)
+    if found is None:
+        found = await asyncio.to_thread(inflate, encoding, sent, limit, share.take)
+    return found
 
 
 async def _receive(headers: Headers, receive: Receive, share: Share, limit: int) -> bytes:

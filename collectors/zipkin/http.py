@@ -94,7 +94,7 @@ class ZipkinHttp:
         if found.rejected:
             self.counters["spans rejected"] += found.rejected
         if spans:
-            await offer(self.emit, [SpanBatch(found.body, tuple(spans), self.now())])
+            await offer(self.emit, [SpanBatch(found.body, self.now(), tuple(spans))])
             self.counters["spans"] += len(spans)
         return _text(202, f"{found.message}\n" if found.message else "")
 

@@ -1,7 +1,7 @@
 """An export request as columns: what a store needs of its spans to sort, index and sum them without reading them whole.
 
 Buffers are little-endian and as long as the request has spans (or links, or identities). Spans stay where they are, in
-the request's body; a column only says where. What the columns can't tell of a span is marked `odd`: read that one whole.
+the request's body; a column only says where. What the columns can't tell of a span is marked `odd`: read it whole.
 """
 
 from collections.abc import Sequence
@@ -62,15 +62,13 @@ class Format(Protocol):
     """The names of identity attributes met so far; it only grows."""
 
     def scan(self, body: bytes) -> SpanColumns:
-        """A request's spans as columns. Raises ValueError for what is no request, or holds a span that breaks a rule."""
+        """A request's spans as columns. Raises ValueError for what is no request, or whose spans break a rule."""
         ...
 
     def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         """Whole spans: all of a request, or those at these indexes. Raises ValueError for what is no request."""
         ...
 
-    def gather(
-        self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes
-    ) -> bytes:
+    def gather(self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
         """One request with the spans `spans[i]` (u32) of `bodies[requests[i]]` (u32), grouped by resource and scope."""
         ...

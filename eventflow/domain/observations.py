@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from eventflow.domain.columns import SpanColumns
 
 AttributeValue: TypeAlias = "str | bool | int | float | bytes | list[AttributeValue] | dict[str, AttributeValue] | None"
 Attributes: TypeAlias = Mapping[str, AttributeValue]
@@ -117,11 +120,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SpanBatch:
-    """The spans of one export request. `body` is the request as OTLP protobuf, uncompressed: what a store keeps."""
+    """The spans of one export request. `body` is the request as OTLP protobuf, uncompressed: what a store keeps.
+
+    columns  the body scanned, by the format that the store reads with; None: the store scans it itself
+    spans    all of them whole, where the sender of the batch had them anyway; else empty
+    """
 
     body: bytes
-    spans: tuple[Span, ...]
     received_at: datetime
+    spans: tuple[Span, ...] = ()
+    columns: "SpanColumns | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import collectors
 from collectors.base import Collector, CollectorError, Emit
+from collectors.closing import end_if_cancelled
 from eventflow.domain.observations import SourceStatus
 
 FIRST_PAUSE = 1.0
@@ -143,6 +144,7 @@ async def _keep_running(collector: Collector, emit: Emit, *, on_status: OnStatus
     while True:
         started = now()
         error = await _run(collector, emit)
+        end_if_cancelled()
         if error.permanent:
             logger.error("source %s stopped: %s", collector.name, error)
             await _tell(collector, "stopped", str(error), on_status, now)

@@ -1,7 +1,7 @@
 """Digests the inbox in a thread of its own: within a quarter of a second of the acknowledgement, spans can be read.
 
-Survives whatever a step raises (it logs, pauses a little longer each time and goes on); the inbox keeps what was not
-digested. Says which flows changed and that the topology did. Never acknowledges anything.
+Then gives their flows their lines; while requests wait, spans go first. It survives whatever a step raises (it logs,
+pauses longer each time and goes on); the inbox keeps what was not digested. Never acknowledges anything.
 """
 
 import logging
@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from collectors.otlp import parse
 from eventflow.domain.observations import Span
 from eventflow.store import spans
 from eventflow.store.record import group_service
+from eventflow.worker.formats import span_format
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +25,10 @@ GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
+TIDY_STEPS = 16
+"""After so many steps chunks and index are looked at for what can be packed together."""
+JUDGE_STEPS = 8
+"""While requests wait, lines are written after so many steps only: spans first."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -33,7 +36,7 @@ NAMED_FLOWS = 200
 
 def decode(body: bytes) -> Sequence[Span]:
     """The spans of a stored request body."""
-    return parse.from_protobuf(body, tuple(settings.EVENTFLOW_CORRELATION_KEYS)).spans
+    return span_format().read(body)
 
 
 class Digester:
@@ -45,6 +48,7 @@ class Digester:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
         self._recheck_at = self._compact_at = 0.0
+        self._steps, self._tidy_at = 0, TIDY_STEPS
 
     def start(self) -> None:
         """Begin to digest."""
@@ -98,19 +102,25 @@ class Digester:
             time.sleep(left)
 
     def _step(self) -> bool:
-        """One step; True when it took as much as a step takes, so that more may wait."""
-        done = spans.digest(timezone.now(), decode=decode)
-        if not done.requests:
-            return False
-        if done.services_seen:
-            group_service.name_services(done.services_seen)
-        topics = {"topology"} if done.edges_changed else set[str]()
-        self._tell(done.flow_keys, topics)
-        return done.full
+        """One step; True when more waits."""
+        done = spans.digest(timezone.now())
+        if done.requests:
+            self._steps += 1
+            if done.services_seen:
+                group_service.name_services(done.services_seen)
+            self._tell(frozenset(), {"topology"} if done.edges_changed else set())
+        if done.full and self._steps % JUDGE_STEPS:
+            return True
+        keys = spans.judge(timezone.now())
+        self._tell(keys, set())
+        return done.full or bool(keys)
 
     def _look_after(self) -> None:
-        """What time alone changes."""
+        """What time alone changes, and what grew untidy."""
         now = time.monotonic()
+        if self._steps >= self._tidy_at:
+            self._tidy_at = self._steps + TIDY_STEPS
+            spans.tidy()
         if now >= self._recheck_at:
             self._recheck_at = now + RECHECK_SECONDS
             self._tell(spans.recheck(timezone.now()), set())

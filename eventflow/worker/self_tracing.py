@@ -30,7 +30,7 @@ class StoreExporter(SpanExporter):
         """One batch; what can't be stored is dropped and logged: it is only about ourselves."""
         body: bytes = encode_spans(found).SerializeToString()
         try:
-            spans.append([SpanBatch(body=body, spans=(), received_at=timezone.now())])
+            spans.append([SpanBatch(body, timezone.now())])
         except spans.StoreBusy:
             log.warning("%d of Eventflow's own spans were dropped: the store is busy", len(found))
             return SpanExportResult.FAILURE

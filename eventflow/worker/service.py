@@ -29,6 +29,7 @@ from eventflow.store.queries import sources as queries
 from eventflow.worker import addresses, collect, described, metering, self_tracing, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
+from eventflow.worker.formats import span_format
 
 ROLES = ("web", "ingest", "collect", "tasks")
 log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class Service:
                     grpc=settings.EVENTFLOW_OTLP_GRPC,
                     max_bytes=settings.EVENTFLOW_OTLP_MAX_BYTES,
                     cors=tuple(settings.EVENTFLOW_OTLP_CORS),
-                    correlation_keys=tuple(settings.EVENTFLOW_CORRELATION_KEYS),
+                    span_format=span_format(),
                     tokens=settings.EVENTFLOW_INGEST_TOKENS,
                 )
             )

@@ -54,7 +54,7 @@ def read(content: bytes, now: datetime) -> TraceFile:
         form, bodies, rejected, message = _bodies(content)
     except RefusedError as error:
         raise TraceFileError(str(error)) from error
-    batches = [SpanBatch(part, tuple(decode(part)), now) for body in bodies for part in _parts(body)]
+    batches = [SpanBatch(part, now, tuple(decode(part))) for body in bodies for part in _parts(body)]
     if not batches and not rejected:
         raise TraceFileError(f"this {form} file holds no span")
     return TraceFile(form, tuple(batches), rejected, message)

@@ -19,6 +19,7 @@ from collectors.base import Collector, CollectorError, Emit
 from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver, parse
+from collectors.otlp.scan import OtlpFormat
 from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.redis_streams import collector as redis_collector
 from collectors.zipkin import ZipkinReceiver
@@ -27,6 +28,7 @@ from eventflow.worker.collect import supervise
 from tests.collectors.kafka.shop import LETTER_HEADERS as KAFKA_LETTER_HEADERS
 from tests.collectors.kafka.shop import Shop as KafkaShop
 from tests.collectors.kafka.shop import unique
+from tests.collectors.leaks import cancelled_at, nothing_left_open
 from tests.collectors.nats.shop import LETTER_HEADERS, connection, consumer
 from tests.collectors.rabbitmq import shop as rabbitmq_shop
 from tests.collectors.rabbitmq.shop import Vhost
@@ -249,7 +251,7 @@ def keys_of(batch: Sequence[Observation]) -> set[str]:
         ):
             keys.add(f"{item.destination} holds {item.messages}")
         elif isinstance(item, SpanBatch):
-            keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans}
+            keys |= {f"{span.trace_id} {span.span_id}" for span in item.spans or OtlpFormat().read(item.body)}
     return keys
 
 
@@ -414,3 +416,12 @@ async def test_it_ends_promptly_when_cancelled(bench: Bench, hanging: bool) -> N
     async with asyncio.timeout(2.5):
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.parametrize("again", [(), (1, 2), (4,)], ids=["once", "and again at once", "and again later"])
+async def test_it_leaves_nothing_open_wherever_it_is_cancelled(broker: BrokerBench, again: tuple[int, ...]) -> None:
+    await broker.happen(broker.collector())
+    for step in range(1, 30):
+        with nothing_left_open():
+            assert await cancelled_at(broker.collector().run(Store()), step, *(step + more for more in again))
+            await asyncio.sleep(0.01)

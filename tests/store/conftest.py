@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -43,3 +44,9 @@ def finish(process: Run, *arguments: str) -> str:
     text, _ = child.communicate(timeout=180)
     assert child.returncode == 0
     return text
+
+
+@pytest.fixture(autouse=True)
+def pickled_spans(settings: Any) -> None:
+    """The store never looks into requests: here they are pickles."""
+    settings.EVENTFLOW_SPAN_FORMAT = "tests.store.pickled.Pickled"

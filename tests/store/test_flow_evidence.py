@@ -7,7 +7,7 @@ import pytest
 from eventflow.domain.flow import FlowStatus, LetterStatus, ReplayState
 from eventflow.domain.flow_query import FlowQuery
 from eventflow.store import spans as store
-from eventflow.store.models import DeadLetter, DeadLetterGroup, Edge, FlowMember, Replay, ReplayItem
+from eventflow.store.models import DeadLetter, DeadLetterGroup, Edge, FlowRow, Replay, ReplayItem
 from eventflow.store.queries import flows
 from tests.flow_factory import KEY, at, consume, failed_order, ident, link, publish, trace
 from tests.store.support import NOW, digest, send
@@ -121,7 +121,7 @@ def test_a_replayed_message_comes_back_into_its_flow_though_its_trace_names_none
     ]
     assert found.letters[0].status is LetterStatus.OPEN
     assert any(span.name == "again" for span in found.spans.values())
-    assert not FlowMember.objects.exclude(key=KEY).exists()
+    assert not FlowRow.objects.exclude(key=KEY).exists()
 
 
 @pytest.mark.django_db

@@ -8,9 +8,9 @@ from django.test.utils import CaptureQueriesContext
 
 from eventflow.domain.observations import Span
 from eventflow.store import spans as store
-from eventflow.store.models import Destination, EdgeSlot, FlowMember, FlowRow, MessageTrace, StoredLink, StoredSpan
+from eventflow.store.models import Chunk, Destination, EdgeSlot, FlowRow, IndexRun
 from eventflow.store.queries import topology
-from tests.flow_factory import EPOCH, at, consume, failed_order, link, publish
+from tests.flow_factory import EPOCH, at, consume, failed_order, link, publish, trace
 from tests.store.support import DAY, NOW, digest, send
 
 SECOND = 1000
@@ -116,11 +116,12 @@ def test_what_arrives_after_the_slots_were_added_up_is_added_too(ten_minutes):
 def test_retention_takes_old_traces_whole_and_leaves_young_ones(ten_minutes):
     before = at(5 * 60 * SECOND)
     assert store.prune(before) == 60
-    assert StoredSpan.objects.count() == 60
-    assert StoredSpan.objects.filter(end_ns__lt=int(before.timestamp() * 1e9)).count() == 0
-    assert FlowRow.objects.count() == FlowMember.objects.count() == 30
+    assert sum(Chunk.objects.values_list("spans", flat=True)) == 60
+    assert all(span.end_ns >= before.timestamp() * 1e9 for n in range(60) for span in store.trace_spans(trace(f"t{n}")))
+    assert FlowRow.objects.count() == 30
+    assert len(store.trace_spans(trace("t45"))) == 2
     assert store.prune(NOW + DAY) == 60
-    for model in (StoredSpan, StoredLink, FlowMember, FlowRow, MessageTrace, EdgeSlot):
+    for model in (Chunk, IndexRun, FlowRow, EdgeSlot):
         assert not model.objects.exists()
 
 

@@ -1,9 +1,9 @@
 """The pages of flows: found by what people paste, read without a script, safe against hostile text, cheap to ask."""
 
-import pickle
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -40,6 +40,7 @@ from tests.flow_factory import (
     replayed_order,
     trace,
 )
+from tests.store.pickled import encode
 
 
 def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) -> list[Span]:
@@ -61,8 +62,14 @@ def recent(spans: list[Span], key: str = KEY, salt: str = "", ago: float = 300) 
 def keep(*flows: list[Span]) -> None:
     now = timezone.now()
     for spans in flows:
-        store.append([SpanBatch(pickle.dumps(tuple(spans)), tuple(spans), now)])
-    store.digest(now, decode=pickle.loads)
+        store.append([SpanBatch(encode(spans), now, tuple(spans))])
+    while store.digest(now).requests or store.judge(now):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def pickled_spans(settings: Any) -> None:
+    settings.EVENTFLOW_SPAN_FORMAT = "tests.store.pickled.Pickled"
 
 
 def client(role: str = roles.VIEWER) -> Client:

@@ -33,7 +33,7 @@ def request(correlation_id: str) -> SpanBatch:
         "messaging.message.conversation_id": correlation_id,
     }.items():
         span.attributes.append(KeyValue(key=name, value=AnyValue(string_value=value)))
-    return SpanBatch(message.SerializeToString(), (), timezone.now())
+    return SpanBatch(message.SerializeToString(), timezone.now())
 
 
 class Listener:
@@ -75,7 +75,7 @@ def test_what_was_there_before_the_start_is_digested_and_told() -> None:
 def test_a_failing_step_is_survived_and_what_failed_is_digested_later() -> None:
     spans.append([request("order-2")])
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE store_storedlink RENAME TO away")
+        cursor.execute("ALTER TABLE store_chunk RENAME TO away")
     listener = Listener()
     digester = Digester(publish=listener.publish)
     digester.start()
@@ -83,7 +83,7 @@ def test_a_failing_step_is_survived_and_what_failed_is_digested_later() -> None:
         time.sleep(0.2)
         assert spans.inbox_depth() == 1
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE away RENAME TO store_storedlink")
+            cursor.execute("ALTER TABLE away RENAME TO store_chunk")
         assert listener.wait_for("flow:order-2")
     finally:
         digester.stop()

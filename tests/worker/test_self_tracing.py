@@ -7,7 +7,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from eventflow.store import spans
-from eventflow.worker import digest
 from eventflow.worker.self_tracing import SERVICE, StoreExporter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +19,8 @@ def test_a_span_of_eventflow_is_read_back_from_its_own_store() -> None:
     with provider.get_tracer("eventflow").start_as_current_span("notify") as span:
         trace_id = f"{span.get_span_context().trace_id:032x}"
     assert stored == [True]
-    spans.digest(timezone.now(), decode=digest.decode)
+    spans.digest(timezone.now())
+    spans.judge(timezone.now())
     found = spans.trace_spans(trace_id)
     assert [(one.service, one.name) for one in found] == [("eventflow", "notify")]
     # Storing and digesting it made no further span: there is no loop.

@@ -8,20 +8,20 @@ from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import ConnectionTest, Source, SourceSetting
 from eventflow.store.models.spans import (
+    Chunk,
     Edge,
     EdgeSlot,
-    FlowMember,
     FlowRow,
     Generation,
     Inbox,
-    MessageTrace,
+    IndexPage,
+    IndexRun,
     Rejected,
-    StoredLink,
-    StoredSpan,
 )
 
 __all__ = [
     "AlertRule",
+    "Chunk",
     "ConnectionTest",
     "ConsumerGroup",
     "DeadLetter",
@@ -29,15 +29,15 @@ __all__ = [
     "Destination",
     "Edge",
     "EdgeSlot",
-    "FlowMember",
     "FlowRow",
     "Generation",
     "ImportJob",
     "Inbox",
     "Incident",
+    "IndexPage",
+    "IndexRun",
     "LagPoint",
     "LibraryCount",
-    "MessageTrace",
     "NotificationChannel",
     "Rejected",
     "Replay",
@@ -45,6 +45,4 @@ __all__ = [
     "Silence",
     "Source",
     "SourceSetting",
-    "StoredLink",
-    "StoredSpan",
 ]

@@ -23,68 +23,51 @@ class Rejected(models.Model):
 
 
 class Generation(models.Model):
-    """One row, counted up by every writing step: a step prepared on an older state finds out and starts again."""
+    """A row per thing that is written in steps, counted up by each: a step prepared on an older state starts again.
+
+    1 the lines of flows, 2 chunks and sums, 3 the newest chunk whose flows have their lines
+    """
 
     number = models.BigIntegerField(default=0)
 
 
-class StoredSpan(models.Model):
-    """One span. `body` is the whole span (spans/codec.py); the columns are what reads select by."""
+class Chunk(models.Model):
+    """Some hundred spans, of few flows, as one OTLP export request compressed with zstd."""
 
-    trace_id = models.CharField(max_length=32)
-    span_id = models.CharField(max_length=16)
-    start_ns = models.BigIntegerField()
-    end_ns = models.BigIntegerField()
-    side = models.CharField(max_length=1)
-    """``p`` published, ``c`` consumed, empty for a span that is no evidence for a hop."""
-    correlation_id = models.CharField(max_length=300)
-    """The span's own; empty when it has none."""
+    body = models.BinaryField()
+    spans = models.IntegerField()
+    first_ns = models.BigIntegerField()
+    last_ns = models.BigIntegerField()
+    """The earliest start and the latest end."""
+    level = models.SmallIntegerField(default=0)
+    """How often it was packed anew with its neighbours."""
+
+    class Meta:
+        indexes = [models.Index(fields=["last_ns"], name="chunks_by_end")]
+
+
+class IndexRun(models.Model):
+    """A sorted run of the index: entries (hash of an id, chunk), once each. A level's runs are merged into the next."""
+
+    level = models.SmallIntegerField()
+    entries = models.BigIntegerField()
+    last_chunk = models.BigIntegerField()
+    """The newest chunk an entry names: without any chunk up to it, the run is of no use."""
+    token = models.BigIntegerField()
+    """At random, so that what a process keeps of a run in memory is never taken for another's."""
+    ready = models.BooleanField(default=True)
+    """False while it is being written by a merge; nobody reads it then."""
+
+
+class IndexPage(models.Model):
+    """A part of a run: every entry of the hashes from `first` up to the next page's."""
+
+    run = models.ForeignKey(IndexRun, on_delete=models.CASCADE, related_name="pages")
+    first = models.BigIntegerField()
     body = models.BinaryField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["trace_id", "span_id"], name="one_row_per_span")]
-        indexes = [models.Index(fields=["end_ns"], name="spans_by_end")]
-
-
-class StoredLink(models.Model):
-    """A link between traces, for the way back: who links to this span, to this trace."""
-
-    trace_id = models.CharField(max_length=32)
-    span_id = models.CharField(max_length=16)
-    linked_trace_id = models.CharField(max_length=32)
-    linked_span_id = models.CharField(max_length=16)
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["linked_trace_id", "linked_span_id"], name="links_by_target"),
-            models.Index(fields=["trace_id"], name="links_by_source"),
-        ]
-
-
-class FlowMember(models.Model):
-    """A trace's part in a flow. A trace with an id of its own belongs there only; others belong where their links lead.
-
-    origin  ``direct`` (a span of it carries the key), ``inherited`` (over links) or ``trace`` (the trace id is the key)
-    """
-
-    trace_id = models.CharField(max_length=32)
-    key = models.CharField(max_length=300)
-    origin = models.CharField(max_length=10)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["trace_id", "key"], name="one_row_per_trace_and_flow")]
-        indexes = [models.Index(fields=["key"], name="members_by_flow")]
-
-
-class MessageTrace(models.Model):
-    """Which traces name a message id."""
-
-    message_id = models.CharField(max_length=300)
-    trace_id = models.CharField(max_length=32)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["message_id", "trace_id"], name="one_row_per_message_and_trace")]
-        indexes = [models.Index(fields=["trace_id"], name="messages_by_trace")]
+        constraints = [models.UniqueConstraint(fields=["run", "first"], name="one_page_per_run_and_hash")]
 
 
 class FlowRow(models.Model):

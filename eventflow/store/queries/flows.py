@@ -17,7 +17,7 @@ from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowStatus, FlowSummary
 from eventflow.domain.flow_query import FlowFacets, FlowPage, FlowQuery
 from eventflow.store import spans
-from eventflow.store.models import DeadLetter, FlowMember, FlowRow, MessageTrace
+from eventflow.store.models import DeadLetter, FlowRow
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans.summaries import names, needle, put_together, summary_of
 from eventflow.store.spans.text import fit
@@ -179,12 +179,8 @@ def _matching(query: FlowQuery) -> Q:
 
 def _belonging(text: str) -> list[str]:
     """The flows a trace id, a message id or a dead letter's trace belongs to, newest first."""
-    traces = [text.lower(), *MessageTrace.objects.filter(message_id=text).values_list("trace_id", flat=True)[:FOUND]]
     letters = DeadLetter.objects.filter(Q(message_id=text) | Q(trace_id=text.lower())).exclude(correlation_id="")
-    keys = {
-        *FlowMember.objects.filter(trace_id__in=traces).values_list("key", flat=True)[: FOUND * 4],
-        *letters.values_list("correlation_id", flat=True)[:FOUND],
-    }
+    keys = {*spans.belonging(text)[: FOUND * 4], *letters.values_list("correlation_id", flat=True)[:FOUND]}
     return list(_newest(FlowRow.objects.filter(key__in=keys)).values_list("key", flat=True)[:FOUND])
 
 

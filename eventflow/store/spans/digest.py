@@ -1,37 +1,39 @@
-"""One step of turning the inbox into what can be read: prepared without a lock, written in one short transaction.
+"""From the inbox into chunks, index and sums: one step takes some requests and writes all of them in one transaction.
 
-Everything is computed first, on the tables as they were at one generation; the transaction then counts the generation
-up, or finds that another step was faster and writes nothing. The inbox rows go in that same transaction, so a crash
-leaves either the rows or their spans, sums and lines, never both and never neither.
+Prepared without a lock; the transaction then claims the generation, or finds that another process was faster and writes
+nothing. The inbox rows go in that same transaction: a crash leaves either the requests or their spans, never both.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
 
+import numpy as np
 import zstandard
 from django.db import transaction
 
-from eventflow.domain.hop import Context, HopEvidence, Side, evidence
+from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
-from eventflow.store.models import Generation, Inbox, MessageTrace, Rejected, StoredLink, StoredSpan
-from eventflow.store.queries import flow_evidence
-from eventflow.store.spans import codec, edges, libraries, load, membership, summaries
-from eventflow.store.spans.membership import Membership, own_key
-from eventflow.store.spans.rows import insert
-from eventflow.store.spans.text import fit, fit_ns
+from eventflow.store.models import Chunk, Inbox, Rejected
+from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
+from eventflow.store.spans.columns import Flags, Ints, Portion, together
+from eventflow.store.spans.generation import SPANS, OutdatedError
+from eventflow.store.spans.keys import keys_of, read_whole
+from eventflow.store.spans.meaning import Meanings
+from eventflow.store.spans.memory import Memory
+from eventflow.store.spans.text import fit
 
 log = logging.getLogger(__name__)
 
-STEP_REQUESTS = 64
-STEP_SPANS = 2_000
+STEP_REQUESTS = 32
+STEP_SPANS = 20_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
 
-Decode: TypeAlias = Callable[[bytes], Sequence[Span]]
-Traces: TypeAlias = dict[str, dict[Context, Span]]
-_SIDES = {Side.PUBLISH: "p", Side.CONSUME: "c", Side.SETTLE: ""}
+SPANS_REMEMBERED = 300_000
+"""Spans read again at the start: duplicates of older ones are found when reading only."""
+
+_memory = Memory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,221 +52,132 @@ class Digested:
     """It took as much as a step takes: more may wait."""
 
 
-class OutdatedError(Exception):
-    """Another step wrote first; what was prepared is thrown away."""
-
-
 @dataclass(slots=True)
-class _Step:
-    """A step's work, ready to be written."""
+class _Taken:
+    """Requests out of the inbox, oldest first."""
 
-    request_ids: list[int]
-    rejected: list[Rejected]
-    new: Traces
-    rows: list[tuple[object, ...]]
-    proofs: dict[Context, HopEvidence]
-    members: Membership
-    delta: edges.Delta
-    lines: summaries.Refreshed
-    keys: frozenset[str]
+    ids: list[int] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    columns: list[SpanColumns] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    spans: int = 0
 
 
-def digest(now: datetime, *, decode: Decode, limit: int = STEP_REQUESTS) -> Digested:
-    """Take up to `limit` requests out of the inbox, oldest first. What the database raises, it raises, nothing done."""
-    generation = current_generation()
-    ids, arrived, total, rejected = _take(now, decode, limit)
-    if not ids:
+def digest(now: datetime, *, limit: int = STEP_REQUESTS) -> Digested:
+    """Take up to `limit` requests in. What the database raises, it raises, nothing done."""
+    number = generation.current(SPANS)
+    if _memory.generation != number:
+        remember()
+        _memory.generation = number
+    taken = _take(now, limit)
+    if not taken.ids:
         return Digested()
-    step = _prepare(ids, arrived, rejected, now)
-    counts = libraries.count(span for spans in step.new.values() for span in spans.values())
     try:
-        with transaction.atomic():
-            advance(generation)
-            _write(step)
-            libraries.write(counts)
+        return _digest(taken, number, limit)
     except OutdatedError:
         return Digested()
+
+
+def _digest(taken: _Taken, number: int, limit: int) -> Digested:
+    wire, meanings = form.form(), form.meanings()
+    portion = together(taken.bodies, taken.columns)
+    new = _new(portion)
+    meaning = meanings.of(portion)
+    odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
+    added = sums.add(portion, new, meaning, meanings, _memory)
+    whole.add(added, portion, new, _memory)
+    packed = pack.pack(portion, np.flatnonzero(new), keys_of(portion, meaning, meanings, odd), wire)
+    counts, groups = _learned(portion, meaning, meanings, new, odd)
+    with transaction.atomic():
+        generation.advance(SPANS, number)
+        Rejected.objects.bulk_create(taken.rejected)
+        pack.write(packed, level=0)
+        edges.write(added.delta)
+        libraries.write(counts)
+        Inbox.objects.filter(pk__in=taken.ids).delete()
+    added.learned.into(_memory)
+    _memory.generation = number + 1
     return Digested(
-        requests=len(ids),
-        spans=total,
-        new_spans=sum(map(len, step.new.values())),
-        rejected=len(rejected),
-        flow_keys=step.keys,
-        services_seen=_services(step.proofs.values()),
-        full=len(ids) >= limit or total >= STEP_SPANS,
-        edges_changed=any(not sums.empty() for sums in step.delta.sums.values()),
+        requests=len(taken.ids),
+        spans=taken.spans,
+        new_spans=int(new.sum()),
+        rejected=len(taken.rejected),
+        services_seen=groups,
+        full=len(taken.ids) >= limit or taken.spans >= STEP_SPANS,
+        edges_changed=any(not one.empty() for one in added.delta.sums.values()),
     )
 
 
-def current_generation() -> int:
-    """The state that a step is about to be prepared on."""
-    row = Generation.objects.filter(pk=1).values_list("number", flat=True).first()
-    if row is None:
-        insert(Generation, ("id", "number"), [(1, 0)], unique=("id",))
-        return 0
-    return row
-
-
-def advance(generation: int) -> None:
-    """Claim the next generation. Inside the step's transaction; raises OutdatedError when somebody else had it."""
-    if not Generation.objects.filter(pk=1, number=generation).update(number=generation + 1):
-        raise OutdatedError
-
-
-def _take(now: datetime, decode: Decode, limit: int) -> tuple[list[int], list[Span], int, list[Rejected]]:
-    ids: list[int] = []
-    arrived: list[Span] = []
-    rejected: list[Rejected] = []
+def _take(now: datetime, limit: int) -> _Taken:
+    taken = _Taken()
     decompressor = zstandard.ZstdDecompressor()
+    wire = form.form()
     rows = Inbox.objects.order_by("id")[:limit]
     for pk, packed, received_at in rows.values_list("id", "body", "received_at").iterator(chunk_size=8):
-        ids.append(pk)
+        taken.ids.append(pk)
         try:
-            arrived.extend(decode(decompressor.decompress(bytes(packed))))
+            body = decompressor.decompress(bytes(packed))
+            columns = wire.scan(body)
         except Exception as error:
             # Whatever is wrong with one body must not stop those behind it.
             log.exception("request %s could not be read and was put aside", pk)
             reason = fit(f"{type(error).__name__}: {error}")
-            rejected.append(Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now))
-        if len(arrived) >= STEP_SPANS:
-            break
-    return ids, arrived, len(arrived), rejected
-
-
-def _prepare(ids: list[int], arrived: Collection[Span], rejected: list[Rejected], now: datetime) -> _Step:
-    sent = load.by_trace(arrived)
-    sizes = load.span_counts(sent.keys())
-    huge = {trace for trace, size in sizes.items() if size > edges.FOLD_LIMIT}
-    old: Traces = load.spans_of(sent.keys() - huge)
-    taken = load.existing([context for trace in huge for context in sent[trace]])
-    new: Traces = {}
-    for trace, spans in sent.items():
-        known: Collection[Context] = old.get(trace, taken)
-        if fresh := {context: span for context, span in spans.items() if context not in known}:
-            new[trace] = fresh
-    proofs = {context: proof for spans in new.values() for context, span in spans.items() if (proof := evidence(span))}
-    members = membership.settle(new)
-    backlinked = _backlinked(new, proofs)
-    delta = _edge_delta(new, old, proofs, backlinked)
-    touched = new.keys() | members.after.keys()
-    keys = members.keys(touched)
-    keys.update(key for origins in load.members(backlinked - touched).values() for key in origins)
-    # Lines that a letter's trace alone made: the trace is here now and may belong elsewhere.
-    keys.update(load.lines(new.keys() - members.before.keys()))
-    traces_of = _traces_of(keys, members)
-    loaded = {trace: {**old.get(trace, {}), **new.get(trace, {})} for trace in sent if trace not in huge}
-    grown = {trace: size + len(new.get(trace, ())) for trace, size in sizes.items() if trace in huge}
-    lines = summaries.prepare(traces_of, loaded, grown, _consumers(delta), now)
-    return _Step(ids, rejected, new, _span_rows(new, proofs), proofs, members, delta, lines, frozenset(keys))
-
-
-def _backlinked(new: Traces, proofs: Mapping[Context, HopEvidence]) -> set[str]:
-    """Traces that were here before and link to what is published now: their waits become known."""
-    published = [context for context, proof in proofs.items() if proof.side is Side.PUBLISH]
-    return load.linking_to(published) - new.keys()
-
-
-def _edge_delta(
-    new: Traces, old: Traces, proofs: Mapping[Context, HopEvidence], backlinked: Collection[str]
-) -> edges.Delta:
-    delta = edges.Delta()
-    sizes = load.span_counts(backlinked)
-    known = {trace: spans for trace, spans in old.items() if trace in new}
-    known.update(load.spans_of({trace for trace, size in sizes.items() if size <= edges.FOLD_LIMIT}))
-    published = {
-        context: (fit_ns(proof.span.start_ns), fit_ns(proof.span.end_ns))
-        for context, proof in proofs.items()
-        if proof.side is Side.PUBLISH
-    }
-    judged = {trace: {**known.get(trace, {}), **new.get(trace, {})} for trace in known.keys() | new.keys()}
-    linked = {
-        Context(link.trace_id, link.span_id)
-        for trace, spans in judged.items()
-        for span in spans.values()
-        for link in span.links
-        if link.trace_id != trace or trace not in known
-    }
-    parents = {
-        Context(span.trace_id, span.parent_id)
-        for trace in new.keys() - old.keys()
-        for span in new[trace].values()
-        if span.parent_id
-    }
-    before = load.publish_times(linked | parents)
-    after = {**before, **published}
-    for trace, spans in judged.items():
-        earlier = known.get(trace, {})
-        if trace not in known or len(spans) > edges.FOLD_LIMIT:
-            # Too long to be judged whole; what was judged whole while it was shorter is taken out once.
-            delta.add(new[trace].values(), after, 1, folded=False)
-            if earlier:
-                delta.add(earlier.values(), before, -1, folded=True)
-                delta.add(earlier.values(), after, 1, folded=False)
+            taken.rejected.append(Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now))
             continue
-        if earlier:
-            delta.add(earlier.values(), before, -1, folded=True)
-        delta.add(spans.values(), after, 1, folded=True)
-    return delta
+        taken.bodies.append(body)
+        taken.columns.append(columns)
+        taken.spans += columns.count
+        if taken.spans >= STEP_SPANS:
+            break
+    return taken
 
 
-def _traces_of(keys: Collection[str], members: Membership) -> dict[str, set[str]]:
-    """Flow → its traces, once the membership is written."""
-    found = load.traces_of(keys)
-    for trace, origins in members.after.items():
-        for key in members.before.get(trace, {}):
-            if key in found:
-                found[key].discard(trace)
-        for key in origins:
-            found[key].add(trace)
-    return found
+def _new(portion: Portion) -> Flags:
+    """The rows whose spans are not here yet, each address once."""
+    known, _ = _memory.spans.find(portion.context)
+    first = np.zeros(len(portion), bool)
+    first[np.unique(portion.context, return_index=True)[1]] = True
+    return first & ~known
 
 
-def _consumers(delta: edges.Delta) -> flow_evidence.Consumers:
-    """Who reads what, this step's spans included."""
-    seen = [(key.destination, key.group, *times) for key, times in delta.bounds.items() if key.kind == "consume"]
-    return flow_evidence.consumers().joined(seen)
+def _learned(
+    portion: Portion, meaning: Ints, meanings: Meanings, new: Flags, odd: Mapping[int, Span]
+) -> tuple[libraries.Counts, dict[tuple[str, str, str], str]]:
+    """What libraries' spans lack, and which service is behind which group."""
+    groups = {}
+    counts = libraries.none()
+    plain = new & ~portion.odd
+    numbers, inverse = np.unique(meaning[plain], return_inverse=True)
+    times = np.bincount(inverse, minlength=len(numbers))
+    last = np.zeros(len(numbers), np.int64)
+    np.maximum.at(last, inverse, portion.end[plain])
+    for number, often, end in zip(numbers.tolist(), times.tolist(), last.tolist(), strict=True):
+        one = meanings.known[number]
+        if one.group is not None:
+            groups[one.group[0]] = one.group[1]
+        if one.library is not None:
+            where, lacks = one.library
+            libraries.add(counts, where, lacks, times=often, last_ns=end)
+    for row, span in odd.items():
+        if new[row] and (added := libraries.of(span)) is not None:
+            where, lacks = added
+            libraries.add(counts, where, lacks, times=1, last_ns=span.end_ns)
+    return counts, groups
 
 
-def _write(step: _Step) -> None:
-    Rejected.objects.bulk_create(step.rejected)
-    insert(
-        StoredSpan,
-        ("trace_id", "span_id", "start_ns", "end_ns", "side", "correlation_id", "body"),
-        step.rows,
-        unique=("trace_id", "span_id"),
-    )
-    spans = [span for spans in step.new.values() for span in spans.values()]
-    links = {
-        (span.trace_id, span.span_id, link.trace_id, link.span_id)
-        for span in spans
-        for link in span.links
-        if link.trace_id != span.trace_id
-    }
-    insert(StoredLink, ("trace_id", "span_id", "linked_trace_id", "linked_span_id"), sorted(links))
-    messages = {
-        (fit(name), proof.span.trace_id) for proof in step.proofs.values() for name in proof.message_ids if name
-    }
-    insert(MessageTrace, ("message_id", "trace_id"), sorted(messages), unique=("message_id", "trace_id"))
-    membership.write(step.members)
-    edges.write(step.delta)
-    summaries.write(step.lines)
-    Inbox.objects.filter(pk__in=step.request_ids).delete()
-
-
-def _span_rows(new: Traces, proofs: Mapping[Context, HopEvidence]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for trace in sorted(new):
-        for context, span in new[trace].items():
-            proof = proofs.get(context)
-            side = _SIDES[proof.side] if proof else ""
-            times = fit_ns(span.start_ns), fit_ns(span.end_ns)
-            rows.append((trace, span.span_id, *times, side, own_key(span), codec.encode(span)))
-    return rows
-
-
-def _services(proofs: Iterable[HopEvidence]) -> dict[tuple[str, str, str], str]:
-    return {
-        (proof.system or "", proof.destination or "", proof.group): proof.service
-        for proof in proofs
-        if proof.side is Side.CONSUME and proof.group
-    }
+def remember() -> None:
+    """Make the memory anew from the newest chunks: as if their spans came again, of which nothing is counted."""
+    _memory.forget()
+    meanings = form.meanings()
+    spans = 0
+    newest: list[int] = []
+    for pk, number in Chunk.objects.order_by("-last_ns", "-id").values_list("id", "spans").iterator():
+        spans += number
+        if spans > SPANS_REMEMBERED:
+            break
+        newest.append(pk)
+    for pk in reversed(newest):
+        for chunk in opened.opened([pk]).values():
+            new = _new(chunk.portion)
+            added = sums.add(chunk.portion, new, chunk.meaning, meanings, _memory)
+            added.learned.into(_memory)

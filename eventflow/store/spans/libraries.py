@@ -1,10 +1,10 @@
-"""Counts what libraries' messaging spans lack: a few additions per span, one row per library and step.
+"""Counts what libraries' messaging spans lack: a few additions per shape, one row per library and step.
 
 Each new span is counted once, in the transaction that stores it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from django.db import connection
 
@@ -18,19 +18,26 @@ KEY = ("service", "scope", "dialect")
 Counts = dict[tuple[str, str, str], list[int]]
 
 
-def count(spans: Iterable[Span]) -> Counts:
-    """(service, scope, dialect) → the sums of COLUMNS, and the newest end."""
-    found: Counts = defaultdict(lambda: [0] * (len(COLUMNS) + 1))
-    for span in spans:
-        if span.messaging is None:
-            continue
-        sums = found[span.service, span.scope, dialect(span)]
-        sums[0] += 1
-        sums[1] += consumes(span)
-        for name in missing(span):
-            sums[2 + FIELDS.index(name)] += 1
-        sums[-1] = max(sums[-1], span.end_ns)
-    return found
+def none() -> Counts:
+    """(service, scope, dialect) → the sums of COLUMNS, and the newest end: nothing counted yet."""
+    return defaultdict(lambda: [0] * (len(COLUMNS) + 1))
+
+
+def add(counts: Counts, key: tuple[str, str, str], sums: Sequence[int], *, times: int, last_ns: int) -> None:
+    """Count `times` spans of which each adds `sums`; the newest ended at `last_ns`."""
+    into = counts[key]
+    for at, one in enumerate(sums):
+        into[at] += one * times
+    into[-1] = max(into[-1], last_ns)
+
+
+def of(span: Span) -> tuple[tuple[str, str, str], tuple[int, ...]] | None:
+    """Where a span counts and what it adds; None for one without messaging."""
+    if span.messaging is None:
+        return None
+    lacks = missing(span)
+    sums = (1, int(consumes(span)), *(int(name in lacks) for name in FIELDS))
+    return (span.service, span.scope, dialect(span)), sums
 
 
 def write(counts: Counts) -> None:

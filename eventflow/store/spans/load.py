@@ -1,144 +1,290 @@
-"""Reads the engine's tables in bulk: spans, links, members. The number of queries never grows with the flows."""
+"""Reads stored spans in bulk by the ids they are found by. The number of queries never grows with the flows asked for.
+
+Which flows a trace belongs to is worked out here, from the spans themselves: one with keys of its own belongs to those;
+others belong where the traces they link to belong (or the dead letter whose replay they carry), else each is a flow.
+"""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
-from eventflow.store.models import FlowMember, FlowRow, StoredLink, StoredSpan
-from eventflow.store.spans import codec
-from eventflow.store.spans.rows import chunks, select
+from eventflow.store.models import FlowRow, ReplayItem
+from eventflow.store.spans import ids, index
+from eventflow.store.spans.columns import U64, Ints, trace_hashes
+from eventflow.store.spans.opened import Opened, opened
+from eventflow.store.spans.rows import chunks as parts
+from eventflow.store.spans.rows import select
+from eventflow.store.spans.text import fit
 
-_decode = lru_cache(maxsize=20_000)(codec.decode)
-"""A stored span never changes and is frozen; a flow that grows reads its older spans again with every step."""
+KEYS_PER_TRACE = 500
+"""A trace that links to more flows than this (a huge batch) belongs to the first of them by name."""
+ROUNDS = 16
+"""How many links deep an id is inherited."""
+
+Found = Mapping[str, Collection[Opened]]
 
 
-def decoded(body: bytes | memoryview) -> Span:
-    """The span of a row's body, decoded once."""
-    return _decode(bytes(body))
+@dataclass(slots=True)
+class Trace:
+    """What a trace says of itself: its own keys, the other traces it links to, its spans and when the last ended."""
+
+    keys: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    spans: set[Context] = field(default_factory=set)
+    last_ns: int = 0
 
 
-def spans_of(trace_ids: Collection[str]) -> dict[str, dict[Context, Span]]:
-    """Every span of these traces, by trace."""
-    found: dict[str, dict[Context, Span]] = {trace_id: {} for trace_id in trace_ids}
-    for (body,) in select(StoredSpan, ["body"], {"trace_id": trace_ids}):
-        span = decoded(body)
-        found[span.trace_id][Context(span.trace_id, span.span_id)] = span
+def _hash_of(trace_ids: Collection[str]) -> U64:
+    """Hashes of trace ids in hex."""
+    raw = b"".join(bytes.fromhex(trace_id) for trace_id in trace_ids)
+    return trace_hashes(np.frombuffer(raw, "<u8").reshape(-1, 2))
+
+
+def is_trace(text: str) -> bool:
+    """Whether this can be a trace id in hex."""
+    return len(text) == 32 and all(letter in "0123456789abcdef" for letter in text)
+
+
+class Reader:
+    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, list[int]] = {}
+        self._opened: dict[int, Opened] = {}
+
+    def _chunks_by(self, hashes: Mapping[str, int]) -> dict[str, list[Opened]]:
+        """Name → the chunks that may hold what its hash stands for."""
+        short = {name: value >> 16 for name, value in hashes.items()}
+        missing = set(short.values()) - self._chunks.keys()
+        if missing:
+            found = index.chunks_of(missing)
+            self._chunks.update({one: found.get(one, []) for one in missing})
+        wanted = {chunk for one in short.values() for chunk in self._chunks[one]} - self._opened.keys()
+        if wanted:
+            self._opened.update(opened(wanted))
+        here = self._opened
+        return {name: [here[chunk] for chunk in self._chunks[one] if chunk in here] for name, one in short.items()}
+
+    def _of_traces(self, trace_ids: Collection[str], *, linked: bool = False) -> list[tuple[str, int, list[Opened]]]:
+        """(trace id, its hash, chunks with spans of it) or, `linked`, chunks with spans that link to it."""
+        names = sorted({trace_id for trace_id in trace_ids if is_trace(trace_id)})
+        if not names:
+            return []
+        hashes = _hash_of(names)
+        stored = ids.of_linked(hashes) if linked else ids.of_traces(hashes)
+        found = self._chunks_by(dict(zip(names, stored.tolist(), strict=True)))
+        return [(name, one, found[name]) for name, one in zip(names, hashes.tolist(), strict=True)]
+
+    def _rows(self, trace_ids: Collection[str]) -> Iterator[tuple[str, Opened, Ints]]:
+        for name, one, chunks in self._of_traces(trace_ids):
+            for chunk in chunks:
+                rows = np.flatnonzero(chunk.portion.trace == np.uint64(one))
+                if len(rows):
+                    yield name, chunk, rows
+
+    def spans_of(self, trace_ids: Collection[str]) -> dict[str, dict[Context, Span]]:
+        """Every span of these traces, by trace. Of two at one address the first stays."""
+        found: dict[str, dict[Context, Span]] = {trace_id: {} for trace_id in trace_ids}
+        for name, chunk, rows in self._rows(trace_ids):
+            for span in chunk.spans(rows):
+                found[name].setdefault(Context(span.trace_id, span.span_id), span)
+        return found
+
+    def spans_by_hash(self, traces: U64) -> dict[str, dict[Context, Span]]:
+        """Every span of the traces with these hashes, by trace id."""
+        names = dict(zip(map(str, traces.tolist()), ids.of_traces(traces).tolist(), strict=True))
+        found: dict[str, dict[Context, Span]] = {}
+        for name, chunks in self._chunks_by(names).items():
+            for chunk in chunks:
+                for span in chunk.spans(np.flatnonzero(chunk.portion.trace == np.uint64(name))):
+                    found.setdefault(span.trace_id, {}).setdefault(Context(span.trace_id, span.span_id), span)
+        return found
+
+    def traces(self, trace_ids: Collection[str]) -> dict[str, Trace]:
+        """What these traces say of themselves; traces without spans are left out."""
+        found: dict[str, Trace] = {}
+        for name, chunk, rows in self._rows(trace_ids):
+            _add_facts(found.setdefault(name, Trace()), name, chunk, rows.tolist())
+        return found
+
+    def part_of(self, key: str, trace_id: str, others: Collection[str]) -> dict[Context, Span]:
+        """Of a trace that many flows share: the spans that name the flow, and those that link into its `others`."""
+        found: dict[Context, Span] = {}
+        for _, chunk, rows in self._rows([trace_id]):
+            linking = {row for row, target in chunk.linked_traces(rows) if target in others}
+            mine = [row for row in rows.tolist() if row in linking or chunk.key_of.get(row) == key]
+            for span in chunk.spans(np.array(mine, np.int64)):
+                found.setdefault(Context(span.trace_id, span.span_id), span)
+        return found
+
+    def first_spans(self, trace_ids: Collection[str], limit: int) -> list[Span]:
+        """The earliest spans of these traces."""
+        rows = [
+            (int(chunk.portion.start[row]), chunk.context(row), chunk, row)
+            for _, chunk, found in self._rows(trace_ids)
+            for row in found.tolist()
+        ]
+        rows.sort(key=lambda one: one[:2])
+        spans: dict[Context, Span] = {}
+        for _, context, chunk, row in rows:
+            if len(spans) == limit:
+                break
+            if context not in spans:
+                (spans[context],) = chunk.spans(np.array([row]))
+        return list(spans.values())
+
+    def spans_at(self, contexts: Collection[Context]) -> dict[Context, Span]:
+        """The spans at these addresses, as far as they are here."""
+        wanted: dict[str, set[Context]] = defaultdict(set)
+        for context in contexts:
+            wanted[context.trace_id].add(context)
+        found: dict[Context, Span] = {}
+        for name, chunk, rows in self._rows(wanted):
+            mine = [row for row in rows.tolist() if chunk.context(row) in wanted[name]]
+            for span in chunk.spans(np.array(mine, np.int64)):
+                found.setdefault(Context(span.trace_id, span.span_id), span)
+        return found
+
+    def linking_to(self, trace_ids: Collection[str]) -> dict[str, set[Context]]:
+        """Trace → the spans in other traces that link to it."""
+        found: dict[str, set[Context]] = {}
+        for name, one, chunks in self._of_traces(trace_ids, linked=True):
+            for chunk in chunks:
+                rows = chunk.portion.link_row[chunk.portion.link_trace == np.uint64(one)]
+                spans = {chunk.context(row) for row in rows.tolist()}
+                found.setdefault(name, set()).update(span for span in spans if span.trace_id != name)
+        return {name: spans for name, spans in found.items() if spans}
+
+    def members(self, trace_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Trace → the keys of its flows, each with its origin; traces without spans are left out.
+
+        origin  ``direct`` (a span of it carries the key), ``inherited`` (over links), ``trace`` (its id is the key)
+        """
+        known: dict[str, Trace] = {}
+        asked = set(trace_ids)
+        pending = set(asked)
+        for _ in range(ROUNDS):
+            known.update({name: Trace() for name in pending})
+            known.update(self.traces(pending))
+            heirs = [known[name] for name in pending if not known[name].keys]
+            pending = {target for heir in heirs for target in heir.links if target not in known}
+            if not pending:
+                break
+        replayed = _replayed({name for name, trace in known.items() if not trace.keys})
+        for name, (_, sources) in replayed.items():
+            known[name].links |= sources
+        keys = _inherited(known, {name: named for name, (named, _) in replayed.items()})
+        return {
+            name: dict.fromkeys(sorted(known[name].keys), "direct")
+            if known[name].keys
+            else {name: "trace"}
+            if keys[name] == {name}
+            else dict.fromkeys(sorted(keys[name])[:KEYS_PER_TRACE], "inherited")
+            for name in asked
+            if known[name].spans
+        }
+
+    def traces_of(self, keys: Collection[str]) -> dict[str, set[str]]:
+        """Flow → its traces."""
+        found: dict[str, set[str]] = {key: set() for key in keys}
+        candidates: dict[str, set[str]] = {key: {key} if is_trace(key) else set() for key in keys}
+        named = self._chunks_by({key: ids.of_key(key.encode()) for key in keys})
+        for key, chunks in named.items():
+            for chunk in chunks:
+                candidates[key].update(chunk.trace_ids[row] for row, text in chunk.key_of.items() if text == key)
+        for key, trace_ids in _carried_by(keys).items():
+            candidates[key] |= trace_ids
+        seen = {key: set(names) for key, names in candidates.items()}
+        belonging: dict[str, dict[str, str]] = {}
+        for _ in range(ROUNDS):
+            everyone = {name for names in candidates.values() for name in names}
+            if not everyone:
+                break
+            belonging.update(self.members(everyone - belonging.keys()))
+            heirs = self.linking_to(everyone)
+            following: dict[str, set[str]] = {}
+            for key, names in candidates.items():
+                found[key] |= {name for name in names if key in belonging.get(name, ())}
+                # A trace that is not here yet (a replay's, or the key itself) has heirs as well.
+                sources = {name for name in names if name not in belonging or key in belonging[name]}
+                followers = {span.trace_id for name in sources for span in heirs.get(name, ())} - seen[key]
+                following[key] = followers
+                seen[key] |= followers
+            candidates = following
+        return found
+
+    def with_message(self, message_id: str) -> set[str]:
+        """The traces that name a message id."""
+        text = fit(message_id).encode()
+        (chunks,) = self._chunks_by({message_id: ids.of_message(text)}).values()
+        return {
+            chunk.trace_ids[row]
+            for chunk in chunks
+            for row, named in zip(chunk.keys.message_row.tolist(), chunk.keys.message_text, strict=True)
+            if named == text
+        }
+
+
+def _add_facts(trace: Trace, name: str, chunk: Opened, rows: list[int]) -> None:
+    for row in rows:
+        trace.spans.add(chunk.context(row))
+        if key := chunk.key_of.get(row):
+            trace.keys.add(key)
+    trace.last_ns = max(trace.last_ns, int(chunk.portion.end[rows].max()))
+    trace.links.update(target for _, target in chunk.linked_traces(np.array(rows)) if target != name)
+
+
+def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Every trace's keys, once what it links to has been asked, round by round."""
+    keys = {name: set(trace.keys) for name, trace in known.items()}
+    heirs = [name for name, trace in known.items() if not trace.keys]
+    for _ in range(ROUNDS):
+        changed = False
+        for name in heirs:
+            wanted = set(replayed.get(name, ()))
+            for target in known[name].links:
+                # Nothing is known of a target that has not come yet; it is a flow by itself.
+                wanted |= keys.get(target) or {target}
+            wanted = wanted or {name}
+            if wanted != keys[name]:
+                keys[name] = wanted
+                changed = True
+        if not changed:
+            break
+    return keys
+
+
+def _replayed(trace_ids: Collection[str]) -> dict[str, tuple[set[str], set[str]]]:
+    """Trace that carries a replay → the flows its letters name, and the traces of those that name none."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for part in parts(trace_ids):
+        rows = ReplayItem.objects.filter(trace_id__in=part)
+        for name, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
+            keys, sources = found.setdefault(name, (set(), set()))
+            if key:
+                keys.add(fit(key))
+            elif letter_trace and letter_trace != name:
+                sources.add(letter_trace)
     return found
 
 
-def span_counts(trace_ids: Collection[str]) -> dict[str, int]:
-    """How many spans each of these traces has; traces without any are left out."""
-    return dict(select(StoredSpan, ["trace_id", "COUNT(*)"], {"trace_id": trace_ids}, group_by="trace_id"))
-
-
-def _at(contexts: Collection[Context], prefix: str = "") -> dict[str, set[str]]:
-    """Where spans at these addresses may be; the caller keeps those that are."""
-    traces, spans = {context.trace_id for context in contexts}, {context.span_id for context in contexts}
-    return {f"{prefix}trace_id": traces, f"{prefix}span_id": spans}
-
-
-def spans_at(contexts: Collection[Context]) -> dict[Context, Span]:
-    """The spans at these addresses, as far as they are here."""
-    found: dict[Context, Span] = {}
-    for part in chunks(contexts):
-        for (body,) in select(StoredSpan, ["body"], _at(part)):
-            span = decoded(body)
-            found[Context(span.trace_id, span.span_id)] = span
-    wanted = set(contexts)
-    return {context: span for context, span in found.items() if context in wanted}
-
-
-def existing(contexts: Collection[Context]) -> set[Context]:
-    """Which of these addresses are taken."""
-    found: set[Context] = set()
-    for part in chunks(contexts):
-        rows = StoredSpan.objects.filter(
-            trace_id__in={context.trace_id for context in part}, span_id__in={context.span_id for context in part}
-        )
-        found.update(Context(*row) for row in rows.values_list("trace_id", "span_id"))
-    return found & set(contexts)
-
-
-def publish_times(contexts: Collection[Context]) -> dict[Context, tuple[int, int]]:
-    """Start and end of those of these spans that published something."""
-    found: dict[Context, tuple[int, int]] = {}
-    for part in chunks(contexts):
-        columns = ["trace_id", "span_id", "start_ns", "end_ns"]
-        for trace_id, span_id, start_ns, end_ns in select(StoredSpan, columns, {**_at(part), "side": ["p"]}):
-            found[Context(trace_id, span_id)] = (start_ns, end_ns)
-    return found
-
-
-def links_from(trace_ids: Collection[str]) -> dict[str, set[str]]:
-    """Trace → the traces its spans link to."""
+def _carried_by(keys: Collection[str]) -> dict[str, set[str]]:
+    """Flow → the traces that carry replays of its letters."""
     found: dict[str, set[str]] = defaultdict(set)
-    for source, target in select(StoredLink, ["trace_id", "linked_trace_id"], {"trace_id": trace_ids}):
-        found[source].add(target)
-    return found
-
-
-def links_to(trace_ids: Collection[str]) -> dict[str, set[str]]:
-    """Trace → the traces that link to it."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for target, source in select(StoredLink, ["linked_trace_id", "trace_id"], {"linked_trace_id": trace_ids}):
-        found[target].add(source)
-    return found
-
-
-def members(trace_ids: Collection[str]) -> dict[str, dict[str, str]]:
-    """Trace → the keys of its flows, each with its origin; traces without spans are left out."""
-    found: dict[str, dict[str, str]] = {}
-    for trace_id, key, origin in select(FlowMember, ["trace_id", "key", "origin"], {"trace_id": trace_ids}):
-        found.setdefault(trace_id, {})[key] = origin
-    return found
-
-
-def traces_of(keys: Collection[str]) -> dict[str, set[str]]:
-    """Flow → its traces."""
-    found: dict[str, set[str]] = {key: set() for key in keys}
-    for key, trace_id in select(FlowMember, ["key", "trace_id"], {"key": keys}):
-        found[key].add(trace_id)
-    return found
-
-
-def by_trace(spans: Iterable[Span]) -> dict[str, dict[Context, Span]]:
-    """Spans grouped by trace; of two at one address the first stays."""
-    found: dict[str, dict[Context, Span]] = {}
-    for span in spans:
-        found.setdefault(span.trace_id, {}).setdefault(Context(span.trace_id, span.span_id), span)
-    return found
-
-
-def linking(trace_id: str, targets: Collection[str]) -> set[Context]:
-    """The spans of a trace that link to one of the target traces."""
-    found: set[Context] = set()
-    for part in chunks(targets):
-        rows = StoredLink.objects.filter(trace_id=trace_id, linked_trace_id__in=part)
-        found.update(Context(*row) for row in rows.values_list("trace_id", "span_id"))
-    return found
-
-
-def linking_to(contexts: Collection[Context]) -> set[str]:
-    """The traces with a span that links to one of these spans."""
-    found: set[str] = set()
-    wanted = set(contexts)
-    for part in chunks(contexts):
-        rows = select(StoredLink, ["trace_id", "linked_trace_id", "linked_span_id"], _at(part, "linked_"))
-        found.update(source for source, *target in rows if Context(*target) in wanted)
-    return found
+    for part in parts(keys):
+        rows = ReplayItem.objects.filter(letter__correlation_id__in=part).exclude(trace_id="")
+        for key, trace_id in rows.values_list("letter__correlation_id", "trace_id"):
+            found[fit(key)].add(trace_id)
+        rows = ReplayItem.objects.filter(letter__trace_id__in=part, letter__correlation_id="").exclude(trace_id="")
+        for key, trace_id in rows.values_list("letter__trace_id", "trace_id"):
+            found[key].add(trace_id)
+    return {key: traces for key, traces in found.items() if key in keys}
 
 
 def lines(keys: Collection[str]) -> set[str]:
     """Which of these keys have a line in the list of flows."""
     return {key for (key,) in select(FlowRow, ["key"], {"key": keys})}
-
-
-def first_spans(trace_ids: Collection[str], limit: int) -> list[Span]:
-    """The earliest spans of these traces."""
-    found: list[tuple[int, bytes | memoryview]] = []
-    for part in chunks(trace_ids):
-        rows = StoredSpan.objects.filter(trace_id__in=part).order_by("start_ns").values_list("start_ns", "body")
-        found = sorted((*found, *rows[:limit]), key=lambda row: row[0])[:limit]
-    return [decoded(body) for _, body in found]

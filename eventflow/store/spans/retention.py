@@ -3,32 +3,24 @@
 In bounded steps, each a transaction of its own, so that no writer waits long. Sums stay when their spans go.
 """
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Min, QuerySet
 
 from eventflow.domain.clock import nanoseconds
-from eventflow.store.models import (
-    Edge,
-    EdgeSlot,
-    FlowMember,
-    FlowRow,
-    LibraryCount,
-    MessageTrace,
-    Rejected,
-    StoredLink,
-    StoredSpan,
-)
-from eventflow.store.spans.digest import OutdatedError, advance, current_generation
+from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, IndexRun, LibraryCount, Rejected
+from eventflow.store.spans import generation, index
 from eventflow.store.spans.edges import SLOT_SECONDS, Sums, merge, store_slots
+from eventflow.store.spans.generation import SPANS
+from eventflow.store.spans.opened import opened
+from eventflow.store.spans.repack import repack
 from eventflow.store.spans.rows import chunks
 
 MINUTE, HOUR = 60, 3600
 KEEP_SLOTS = timedelta(hours=1)
 KEEP_MINUTES = timedelta(hours=48)
-STEP_TRACES = 200
+STEP_CHUNKS = 200
 
 
 def compact(now: datetime) -> int:
@@ -37,11 +29,14 @@ def compact(now: datetime) -> int:
 
 
 def prune(before: datetime) -> int:
-    """Delete the traces that ended before, with everything that points to them. Returns how many spans went."""
+    """Delete the spans that ended before, with the lines of flows as old. Returns how many spans went."""
     before_ns = nanoseconds(before)
     gone = 0
-    while step := _prune_step(before_ns):
+    while step := _prune_step(Chunk.objects.filter(last_ns__lt=before_ns)):
         gone += step
+    # Of a flow that goes on, only what is old goes: it may go on for years.
+    for pk, level in Chunk.objects.filter(first_ns__lt=before_ns).values_list("id", "level"):
+        gone += _cut(pk, level, before_ns)
     FlowRow.objects.filter(ended_ns__lt=before_ns).delete()
     EdgeSlot.objects.filter(at__lt=before_ns // 1_000_000_000).delete()
     Edge.objects.filter(last_ns__lt=before_ns, slots=None).delete()
@@ -50,43 +45,25 @@ def prune(before: datetime) -> int:
     return gone
 
 
-def _prune_step(before_ns: int) -> int:
-    rows = StoredSpan.objects.filter(end_ns__lt=before_ns).order_by("end_ns")
-    candidates = set(rows.values_list("trace_id", flat=True)[: STEP_TRACES * 20])
-    candidates = set(sorted(candidates)[:STEP_TRACES])
-    if not candidates:
-        return 0
-    young = set(
-        StoredSpan.objects.filter(trace_id__in=candidates)
-        .values("trace_id")
-        .annotate(last_ns=Max("end_ns"))
-        .filter(last_ns__gte=before_ns)
-        .values_list("trace_id", flat=True)
-    )
-    generation = current_generation()
-    try:
-        with transaction.atomic():
-            advance(generation)
-            # Of a trace that goes on, only what is old goes: it may go on for years.
-            gone, _ = StoredSpan.objects.filter(trace_id__in=young, end_ns__lt=before_ns).delete()
-            return gone + _delete_traces(candidates - young)
-    except OutdatedError:
-        # Nothing was deleted; the digester goes first, the next retention goes on.
-        return 0
+def _cut(pk: int, level: int, before_ns: int) -> int:
+    """Pack a chunk anew without its old spans."""
+    for chunk in opened([pk]).values():
+        old = int((chunk.portion.end < before_ns).sum())
+        if old:
+            repack([pk], max(level, 1), lambda portion: portion.end >= before_ns)
+        return old
+    return 0
 
 
-def _delete_traces(traces: Collection[str]) -> int:
-    gone = 0
-    for part in chunks(traces):
-        keys = set(FlowMember.objects.filter(trace_id__in=part).values_list("key", flat=True))
-        for model in (StoredLink, MessageTrace, FlowMember):
-            model._default_manager.filter(trace_id__in=part).delete()
-        number, _ = StoredSpan.objects.filter(trace_id__in=part).delete()
-        gone += number
-        for few in chunks(keys):
-            alive = set(FlowMember.objects.filter(key__in=few).values_list("key", flat=True))
-            FlowRow.objects.filter(key__in=set(few) - alive).delete()
-    return gone
+def _prune_step(chunks: QuerySet[Chunk]) -> int:
+    """Delete some chunks, the oldest first, and the runs of the index that name none any more."""
+    rows = list(chunks.order_by("last_ns").values_list("id", "spans")[:STEP_CHUNKS])
+    with transaction.atomic():
+        Chunk.objects.filter(pk__in=[pk for pk, _ in rows]).delete()
+    oldest = Chunk.objects.aggregate(oldest=Min("id"))["oldest"]
+    runs = IndexRun.objects.filter(ready=True)
+    index.drop((runs if oldest is None else runs.filter(last_chunk__lt=oldest)).values_list("id", flat=True))
+    return sum(spans for _, spans in rows)
 
 
 def _compact(fine: int, coarse: int, before: datetime) -> int:
@@ -98,16 +75,13 @@ def _compact(fine: int, coarse: int, before: datetime) -> int:
         if oldest is None:
             return gone
         start = oldest // coarse * coarse
-        try:
-            gone += _compact_step(fine, coarse, start, start + coarse)
-        except OutdatedError:
-            return gone
+        gone += _compact_step(fine, coarse, start, start + coarse)
 
 
 def _compact_step(fine: int, coarse: int, start: int, end: int) -> int:
     """Every fine slot of one coarse slot's time, in one transaction: seen before or after, the sums are the same."""
     with transaction.atomic():
-        advance(current_generation())
+        generation.hold(SPANS)
         rows = EdgeSlot.objects.filter(seconds__in=(fine, coarse), at__gte=start, at__lt=end)
         sums: dict[int, Sums] = {}
         ids = []

@@ -4,7 +4,6 @@ Bounded: a flow of more than `DETAIL_LIMIT` spans keeps the line it had by then 
 by many flows (a long-running producer, a huge batch) only the spans that name the flow or link into it are looked at.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,18 +13,15 @@ from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, FlowSummary, Ser
 from eventflow.domain.flow_summary import FlowStatus
 from eventflow.domain.hop import Context, evidence
 from eventflow.domain.observations import Span
-from eventflow.store.models import FlowMember, FlowRow, StoredSpan
+from eventflow.store.models import FlowRow
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans import load
-from eventflow.store.spans.membership import own_key
-from eventflow.store.spans.rows import chunks, insert, select
+from eventflow.store.spans.load import Reader, lines
+from eventflow.store.spans.rows import chunks, insert
 from eventflow.store.spans.text import fit, fit_ns
 
 DETAIL_LIMIT = 5_000
 SHARED_BY = 32
 """A trace with more flows of its own than this is read by flow, not whole."""
-
-Traces = Mapping[str, Mapping[Context, Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +29,7 @@ class FlowSpans:
     """What is stored of a flow.
 
     looked_at  how many spans it has; more than `spans` only when `complete` is False, because they were too many
+    last_ns    when the last of its traces' spans ended
     """
 
     key: str
@@ -40,6 +37,7 @@ class FlowSpans:
     trace_ids: tuple[str, ...] = ()
     looked_at: int = 0
     complete: bool = True
+    last_ns: int = 0
     letters: tuple[FlowLetter, ...] = ()
     replays: tuple[FlowReplay, ...] = ()
 
@@ -54,33 +52,31 @@ class Refreshed:
     """Flows too long to be put together: key, spans, traces, last time."""
 
 
-def gather(
-    traces_of: Mapping[str, Collection[str]], loaded: Traces, limit: int, sizes: Mapping[str, int] | None = None
-) -> dict[str, FlowSpans]:
-    """The spans of flows, given their traces. `loaded` are traces already here, whole, newer than the tables."""
-    wanted = {trace for traces in traces_of.values() for trace in traces} - loaded.keys()
-    shared = _shared(traces_of)
-    counts = {**load.span_counts(wanted), **(sizes or {})}
-    counts.update({trace: len(spans) for trace, spans in loaded.items()})
+def gather(keys: Collection[str], limit: int, reader: Reader) -> dict[str, FlowSpans]:
+    """The spans of flows."""
+    traces_of = reader.traces_of(keys)
+    traces = reader.traces({trace for names in traces_of.values() for trace in names})
+    shared = {trace for trace, keys in reader.members(traces.keys()).items() if len(keys) > SHARED_BY}
+    sizes = {
+        key: sum(len(traces[trace].spans) for trace in names if trace in traces) for key, names in traces_of.items()
+    }
     small = {
         key
-        for key, traces in traces_of.items()
-        if sum(counts.get(trace, 0) for trace in traces if trace not in shared) <= limit
+        for key, names in traces_of.items()
+        if sum(len(traces[trace].spans) for trace in names if trace in traces and trace not in shared) <= limit
     }
-    needed = {trace for key in small for trace in traces_of[key]}
-    whole: dict[str, Mapping[Context, Span]] = dict(load.spans_of((needed & wanted) - shared))
-    whole.update({trace: spans for trace, spans in loaded.items() if trace not in shared})
+    whole = reader.spans_of({trace for key in small for trace in traces_of[key]} - shared)
     found: dict[str, dict[Context, Span]] = {}
     for key in small:
         spans = found[key] = {}
         for trace in traces_of[key]:
-            spans.update(whole.get(trace, {}) if trace not in shared else _part(key, trace, traces_of[key], loaded))
-    _add_publishers(found, loaded)
-    elsewhere = load.members({key for key, traces in traces_of.items() if not traces})
+            spans.update(whole[trace] if trace in whole else reader.part_of(key, trace, set(traces_of[key]) - {trace}))
+    _add_publishers(found, reader)
+    elsewhere = reader.members({key for key, names in traces_of.items() if not names})
     by_message = flow_evidence.letters_without_flow()
     asked = {
         key: flow_evidence.Asked(
-            frozenset(traces_of[key] or {key} - elsewhere.keys() - loaded.keys()),
+            frozenset(traces_of[key] or {key} - elsewhere.keys()),
             _message_ids(found.get(key, {})) if by_message else frozenset(),
         )
         for key in traces_of
@@ -91,13 +87,14 @@ def gather(
         key: FlowSpans(
             key,
             tuple(sorted(found.get(key, {}).values(), key=lambda span: (span.start_ns, span.span_id))),
-            tuple(sorted(traces)),
-            len(found[key]) if key in small else sum(counts.get(trace, 0) for trace in traces),
+            tuple(sorted(names)),
+            len(found[key]) if key in small else sizes[key],
             key in small,
+            max((traces[trace].last_ns for trace in names if trace in traces), default=0),
             tuple(evidence_of.get(key, nothing).letters),
             tuple(evidence_of.get(key, nothing).replays),
         )
-        for key, traces in traces_of.items()
+        for key, names in traces_of.items()
     }
 
 
@@ -109,25 +106,18 @@ def put_together(stored: FlowSpans, consumers: flow_evidence.Consumers, now: dat
     )
 
 
-def prepare(
-    traces_of: Mapping[str, Collection[str]],
-    loaded: Traces,
-    sizes: Mapping[str, int],
-    consumers: flow_evidence.Consumers,
-    now: datetime,
-) -> Refreshed:
+def prepare(keys: Collection[str], reader: Reader, consumers: flow_evidence.Consumers, now: datetime) -> Refreshed:
     """New lines for these flows; nothing is written yet."""
     found = Refreshed()
-    gathered = gather(traces_of, loaded, DETAIL_LIMIT, sizes)
-    has_line = load.lines({key for key, stored in gathered.items() if not stored.complete})
+    gathered = gather(keys, DETAIL_LIMIT, reader)
+    has_line = lines({key for key, stored in gathered.items() if not stored.complete})
     for key, stored in gathered.items():
         if not stored.complete and key not in has_line:
-            part = [span for trace in stored.trace_ids for span in loaded.get(trace, {}).values()][:DETAIL_LIMIT]
+            part = reader.first_spans(stored.trace_ids, DETAIL_LIMIT)
             summary = summarise(put_together(replace(stored, spans=tuple(part)), consumers, now))
             found.rows.append(row_of(replace(summary, spans=stored.looked_at, traces=len(stored.trace_ids)), now))
         elif not stored.complete:
-            ends = [span.end_ns for trace in stored.trace_ids for span in loaded.get(trace, {}).values()]
-            found.counted.append((key, stored.looked_at, len(stored.trace_ids), fit_ns(max(ends, default=0))))
+            found.counted.append((key, stored.looked_at, len(stored.trace_ids), fit_ns(stored.last_ns)))
         elif not stored.spans and not stored.letters:
             found.gone.append(key)
         else:
@@ -239,41 +229,13 @@ def needle(name: str, *, marked: bool = False) -> str:
     return f"\n{_line(name)}" + ("\t" if marked else "\n")
 
 
-def _shared(traces_of: Mapping[str, Collection[str]]) -> set[str]:
-    """The traces that too many flows share, by what is stored or by what is about to be."""
-    asked = Counter(trace for traces in traces_of.values() for trace in traces)
-    found = {trace for trace, number in asked.items() if number > SHARED_BY}
-    stored = select(FlowMember, ["trace_id", "COUNT(*)"], {"trace_id": asked}, group_by="trace_id")
-    found.update(trace for trace, number in stored if number > SHARED_BY)
-    return found
-
-
-def _part(key: str, trace: str, traces: Collection[str], loaded: Traces) -> dict[Context, Span]:
-    """Of a shared trace: the spans that name the flow, and those that link into its other traces."""
-    others = set(traces) - {trace}
-    if trace in loaded:
-        candidates: Iterable[Span] = loaded[trace].values()
-    else:
-        linking = load.linking(trace, others)
-        rows = StoredSpan.objects.filter(trace_id=trace)
-        named = rows.filter(correlation_id=key).values_list("body", flat=True)[:DETAIL_LIMIT]
-        candidates = [*map(load.decoded, named), *load.spans_at(linking).values()]
-    return {
-        Context(span.trace_id, span.span_id): span
-        for span in candidates
-        if own_key(span) == key or any(link.trace_id in others for link in span.links)
-    }
-
-
-def _add_publishers(found: dict[str, dict[Context, Span]], loaded: Traces) -> None:
+def _add_publishers(found: dict[str, dict[Context, Span]], reader: Reader) -> None:
     """What a flow's consumers link to outside of its traces: the publishing spans, without the rest of their flows."""
     missing: dict[str, set[Context]] = {}
     for key, spans in found.items():
         targets = {Context(link.trace_id, link.span_id) for span in spans.values() for link in span.links}
         missing[key] = targets - spans.keys()
-    here = {context: span for spans in loaded.values() for context, span in spans.items()}
-    targets = {context for contexts in missing.values() for context in contexts}
-    here.update(load.spans_at(targets - here.keys()))
+    here = reader.spans_at({context for contexts in missing.values() for context in contexts})
     for key, contexts in missing.items():
         found[key].update({context: here[context] for context in contexts if context in here})
 

@@ -5,6 +5,8 @@ What is cut keeps a hash of the whole, so that two long ids that begin alike sta
 
 from hashlib import blake2b
 
+from eventflow.domain.observations import Span
+
 KEY_LENGTH = 300
 LAST_NS = 2**63 - 1
 
@@ -25,3 +27,8 @@ def fit(text: str | None, limit: int = KEY_LENGTH) -> str:
 def fit_ns(instant: int) -> int:
     """Nanoseconds as a signed 64-bit column can hold them."""
     return min(max(instant, 0), LAST_NS)
+
+
+def own_key(span: Span) -> str:
+    """The flow a span names itself; empty if it names none."""
+    return fit(span.correlation_id or (span.messaging.correlation_id if span.messaging else None))

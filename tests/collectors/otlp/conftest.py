@@ -8,6 +8,7 @@ import pytest
 
 from collectors.base import CollectorError
 from collectors.otlp import OtlpReceiver
+from collectors.otlp.scan import OtlpFormat
 from eventflow.domain.observations import Observation, Span, SpanBatch
 
 
@@ -38,7 +39,7 @@ class Sink:
 
     @property
     def spans(self) -> list[Span]:
-        return [span for batch in self.batches for span in batch.spans]
+        return [span for batch in self.batches for span in batch.spans or OtlpFormat().read(batch.body)]
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -18,11 +18,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from collectors.base import CollectorError
 from collectors.otlp import OtlpReceiver
 from collectors.otlp.http import OtlpHttp
 from collectors.otlp.intake import Intake
+from collectors.otlp.scan import OtlpFormat
 from tests.collectors.otlp.conftest import Sink, running
 from tests.collectors.otlp.samples import json_request, json_span, request, span
 
@@ -171,18 +173,30 @@ async def test_what_cannot_be_stored_is_asked_for_again_and_never_500(
 
 
 async def test_a_mistake_of_our_own_in_reading_is_no_500(sink: Sink) -> None:
-    class Broken(Sequence[str]):
-        def __getitem__(self, index: Any) -> Any:
+    class Broken(OtlpFormat):
+        def read_counting(self, *_: Any) -> Any:
             raise RuntimeError("a mistake")
 
-        def __len__(self) -> int:
-            return 1
-
-    intake = Intake(sink, max_bytes=10_000)
-    intake.correlation_keys = Broken()  # type: ignore[assignment]  # whatever makes the parser fail
+    intake = Intake(sink, max_bytes=10_000, span_format=Broken())
+    odd = request(span(end_time_unix_nano=1)).SerializeToString()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(OtlpHttp(intake)), base_url="http://otlp") as client:
-        response = await post(client, BODY, PROTOBUF)
+        response = await post(client, odd, PROTOBUF)
     assert response.status_code == 400
+
+
+async def test_columns_come_along_whatever_way_a_request_was_read(client: httpx.AsyncClient, sink: Sink) -> None:
+    piece = request(span()).SerializeToString()
+    bad = request(span(), span(trace_id=b"short"), span(end_time_unix_nano=1)).SerializeToString()
+    # A resource in two parts, as nobody sends it: protobuf reads one whole.
+    parts = ExportTraceServiceRequest.FromString(piece).resource_spans[0]
+    split = parts.SerializeToString() + ResourceSpans(resource=parts.resource).SerializeToString()
+    in_pieces = b"\x0a" + bytes((len(split) & 127 | 128, len(split) >> 7)) + split
+    for sent in (piece, bad, in_pieces):
+        assert (await post(client, sent, PROTOBUF)).status_code == 200
+    assert (await post(client, orjson.dumps(json_request(json_span())), JSON)).status_code == 200
+    counts = [batch.columns.count if batch.columns else None for batch in sink.batches]
+    assert counts == [1, 2, 1, 1]
+    assert [list(batch.columns.odd) for batch in sink.batches if batch.columns] == [[0], [0, 1], [0], [0]]
 
 
 async def test_success_is_only_said_once_the_spans_are_durable(client: httpx.AsyncClient, sink: Sink) -> None:

@@ -1,0 +1,94 @@
+"""OTLP requests as the span engine needs them: scanned into columns, read whole span by span, gathered anew.
+
+Two implementations of the scan with the same results: `_wire.pyx`, compiled where the machine has a compiler
+(`build.py`), and `wire_py.py`. EVENTFLOW_NATIVE=0 forces the second.
+"""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from collectors.otlp import parse
+from collectors.otlp.scan import gather_py
+from collectors.otlp.scan.names import Names, UnscannableError
+from collectors.otlp.scan.wire_py import PythonScanner
+from collectors.receiving.errors import BadRequestError
+from eventflow.domain.columns import SpanColumns
+from eventflow.domain.observations import Span
+
+__all__ = ["OtlpFormat", "UnscannableError"]
+
+
+Scan = Callable[[bytes], SpanColumns]
+Gather = Callable[[Sequence[bytes], Sequence[SpanColumns], bytes, bytes], bytes]
+
+
+def native_is_wanted() -> bool:
+    """Whether the compiled scanner is there and nobody said no."""
+    return os.environ.get("EVENTFLOW_NATIVE") != "0" and find_spec("collectors.otlp.scan._wire") is not None
+
+
+class OtlpFormat:
+    """`eventflow.domain.columns.Format` over OTLP protobuf. `native`: which scan; None takes the fast one if built."""
+
+    def __init__(self, correlation_keys: Sequence[str] = (), native: bool | None = None) -> None:
+        self.correlation_keys = tuple(correlation_keys)
+        self._known = Names(self.correlation_keys)
+        self.names: Sequence[str] = self._known.identities
+        self.native = native_is_wanted() if native is None else native
+        if self.native:
+            from collectors.otlp.scan import _wire  # noqa: PLC0415  # only where it is built
+
+            self.scan: Scan = _wire.NativeScanner(self._known).scan
+            self.gather: Gather = _wire.gather
+        else:
+            self.scan = PythonScanner(self._known).scan
+            self.gather = gather_py.gather
+
+    def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
+        """Whole spans, by the one reader that there is; see `Format.read`."""
+        return self.read_counting(body, Counter(), columns, spans)
+
+    def read_counting(
+        self,
+        body: bytes,
+        warnings: Counter[str],
+        columns: SpanColumns | None = None,
+        spans: Sequence[int] | None = None,
+    ) -> list[Span]:
+        """As `read`; what was odd is counted in `warnings`."""
+        if spans is None:
+            try:
+                parsed = parse.from_protobuf(body, self.correlation_keys)
+            except BadRequestError as error:
+                raise UnscannableError(str(error)) from error
+            warnings.update(parsed.warnings)
+            return list(parsed.spans)
+        if columns is None:
+            columns = self.scan(body)
+        readers: dict[int, parse.SpanReader] = {}
+        offsets, lengths, scopes = (array("I", one) for one in (columns.offsets, columns.lengths, columns.scopes))
+        found = []
+        try:
+            for span in spans:
+                reader = readers.get(scopes[span])
+                if reader is None:
+                    reader = readers[scopes[span]] = self._reader(body, columns.scope_ranges[scopes[span]], warnings)
+                sent = trace_pb2.Span.FromString(body[offsets[span] : offsets[span] + lengths[span]])
+                found.append(reader.read(sent))
+        except DecodeError as error:
+            raise UnscannableError("these columns belong to another body") from error
+        return found
+
+    def _reader(self, body: bytes, place: tuple[int, int, int, int], warnings: Counter[str]) -> parse.SpanReader:
+        at, size, scope_at, scope_size = place
+        resource, service = parse.owner(Resource.FromString(body[at : at + size]))
+        scope = InstrumentationScope.FromString(body[scope_at : scope_at + scope_size])
+        return parse.SpanReader(resource, service, scope, self.correlation_keys, warnings)

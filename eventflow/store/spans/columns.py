@@ -1,0 +1,134 @@
+"""The spans of several requests as one set of numpy arrays, row by row in the order of arrival.
+
+Nothing is copied out of the bodies but identity texts that somebody asks for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventflow.domain.columns import SpanColumns
+
+U64: TypeAlias = NDArray[np.uint64]
+U32: TypeAlias = NDArray[np.uint32]
+Ints: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
+Array: TypeAlias = NDArray[Any]
+
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+_MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT = np.uint64(32)
+
+
+def mixed(values: U64, salt: int = 0) -> U64:
+    """A 64-bit hash of 64-bit values, well spread; `salt` keeps different uses apart."""
+    found: U64 = (values ^ np.uint64(salt)) * _MIX
+    found ^= found >> _SHIFT
+    found *= _MIX2
+    found ^= found >> _SHIFT
+    return found
+
+
+def trace_hashes(ids: U64) -> U64:
+    """Hashes of trace ids (n, 2)."""
+    return mixed(ids[:, 0] ^ mixed(ids[:, 1], 1))
+
+
+def context_hashes(traces: U64, spans: U64) -> U64:
+    """Hashes of addresses out of the hashes of their traces and the raw span ids."""
+    return mixed(traces ^ mixed(spans, 2))
+
+
+@dataclass(slots=True)
+class Portion:
+    """Requests together. One row a span, one row a link, one row an identity attribute.
+
+    trace, context, parent  hashes; a span without a parent has `parent` 0
+    link_*, ident_*         `…_row` is the span's row
+    """
+
+    bodies: Sequence[bytes]
+    columns: Sequence[SpanColumns]
+    request: U32
+    index: U32
+    trace_ids: U64
+    span_ids: U64
+    trace: U64
+    context: U64
+    parent: U64
+    start: Ints
+    end: Ints
+    errors: Flags
+    odd: Flags
+    shapes: U64
+    link_row: Ints
+    link_trace_ids: U64
+    link_trace: U64
+    link_context: U64
+    ident_row: Ints
+    ident_request: U32
+    ident_name: U32
+    ident_offset: U32
+    ident_length: U32
+    ident_link: U32
+
+    def __len__(self) -> int:
+        return len(self.trace)
+
+    def text(self, ident: int) -> bytes:
+        """The text of an identity attribute."""
+        start = int(self.ident_offset[ident])
+        return self.bodies[int(self.ident_request[ident])][start : start + int(self.ident_length[ident])]
+
+
+def together(bodies: Sequence[bytes], columns: Sequence[SpanColumns]) -> Portion:
+    """The requests' columns as one portion."""
+    counts = np.array([one.count for one in columns], np.int64)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    request = np.repeat(np.arange(len(columns), dtype=np.uint32), counts)
+    index = (np.arange(starts[-1]) - starts[request]).astype(np.uint32)
+
+    def joined(name: str, kind: str) -> Array:
+        return np.frombuffer(b"".join([getattr(one, name) for one in columns]), kind)
+
+    def rows(name: str) -> tuple[Ints, U32]:
+        lengths = [len(getattr(one, name)) // 4 for one in columns]
+        of = np.repeat(np.arange(len(columns), dtype=np.uint32), lengths)
+        return joined(name, "<u4").astype(np.int64) + starts[of], of
+
+    trace_ids = joined("trace_ids", "<u8").reshape(-1, 2)
+    span_ids, parents = joined("span_ids", "<u8"), joined("parent_ids", "<u8")
+    trace = trace_hashes(trace_ids)
+    link_row, _ = rows("link_spans")
+    link_trace_ids = joined("link_trace_ids", "<u8").reshape(-1, 2)
+    link_trace = trace_hashes(link_trace_ids)
+    ident_row, ident_request = rows("ident_spans")
+    return Portion(
+        bodies=bodies,
+        columns=columns,
+        request=request,
+        index=index,
+        trace_ids=trace_ids,
+        span_ids=span_ids,
+        trace=trace,
+        context=context_hashes(trace, span_ids),
+        parent=np.where(parents == 0, np.uint64(0), context_hashes(trace, parents)),
+        start=joined("start_ns", "<i8"),
+        end=joined("end_ns", "<i8"),
+        errors=joined("errors", "u1").astype(bool),
+        odd=joined("odd", "u1").astype(bool),
+        shapes=joined("shapes", "<u8"),
+        link_row=link_row,
+        link_trace_ids=link_trace_ids,
+        link_trace=link_trace,
+        link_context=context_hashes(link_trace, joined("link_span_ids", "<u8")),
+        ident_row=ident_row,
+        ident_request=ident_request,
+        ident_name=joined("ident_names", "<u4"),
+        ident_offset=joined("ident_offsets", "<u4"),
+        ident_length=joined("ident_lengths", "<u4"),
+        ident_link=joined("ident_links", "<u4"),
+    )

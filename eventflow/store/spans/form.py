@@ -1,0 +1,25 @@
+"""The wire format of what is stored, named by the settings: the store keeps requests and knows no protocol."""
+
+from functools import lru_cache
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from eventflow.domain.columns import Format
+from eventflow.store.spans.meaning import Meanings
+
+
+def form() -> Format:
+    """The format of the settings, made once for each choice of correlation keys."""
+    return _form(settings.EVENTFLOW_SPAN_FORMAT, tuple(settings.EVENTFLOW_CORRELATION_KEYS))[0]
+
+
+def meanings() -> Meanings:
+    """What that format's shapes mean."""
+    return _form(settings.EVENTFLOW_SPAN_FORMAT, tuple(settings.EVENTFLOW_CORRELATION_KEYS))[1]
+
+
+@lru_cache(maxsize=4)
+def _form(path: str, correlation_keys: tuple[str, ...]) -> tuple[Format, Meanings]:
+    made: Format = import_string(path)(correlation_keys)
+    return made, Meanings(made)

@@ -1,0 +1,33 @@
+"""Who writes next: steps are prepared without a lock and learn when they write whether something changed meanwhile."""
+
+from django.db.models import F
+
+from eventflow.store.models import Generation
+from eventflow.store.spans.rows import insert
+
+LINES, SPANS, JUDGED = 1, 2, 3
+
+
+class OutdatedError(Exception):
+    """Another step wrote first; what was prepared is thrown away."""
+
+
+def current(of: int) -> int:
+    """The state that a step is about to be prepared on."""
+    row = Generation.objects.filter(pk=of).values_list("number", flat=True).first()
+    if row is None:
+        insert(Generation, ("id", "number"), [(of, 0)], unique=("id",))
+        return 0
+    return row
+
+
+def advance(of: int, before: int, to: int | None = None) -> None:
+    """Claim the next one. Inside the step's transaction; raises OutdatedError when somebody else had it."""
+    if not Generation.objects.filter(pk=of, number=before).update(number=before + 1 if to is None else to):
+        raise OutdatedError
+
+
+def hold(of: int) -> None:
+    """Keep others from writing it until this transaction ends, without claiming a number."""
+    if not Generation.objects.filter(pk=of).update(number=F("number")):
+        current(of)

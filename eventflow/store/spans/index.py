@@ -1,0 +1,222 @@
+"""The index: hash of an id → the chunks that hold it, as sorted runs of pages in place of a B-tree entry per span.
+
+A write adds one run; a merge turns many runs of a level into one of the next, page range by page range, so that no
+writer waits long and memory stays bounded. Hashes have 48 bits: a chunk may be named in vain, never left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from secrets import randbits
+
+import numpy as np
+import zstandard
+from django.db import transaction
+
+from eventflow.store.models import Chunk, IndexPage, IndexRun
+from eventflow.store.spans.columns import U64, Array, Ints
+from eventflow.store.spans.rows import insert
+
+PAGE = 1_024
+"""Entries in a page; more only where one hash has more."""
+FAN_IN = 16
+LARGEST = 16_000_000
+"""Entries beyond which a run is merged no more: it goes with the chunks it names."""
+MERGE_ENTRIES = 500_000
+"""Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
+_BITS = np.uint64(16)
+
+
+def shortened(hashes: U64) -> Ints:
+    """The 48 bits of hashes that the index keeps, as numbers a database can compare."""
+    return (hashes >> _BITS).astype(np.int64)
+
+
+def add(hashes: Ints, chunks: Ints) -> None:
+    """Write entries, in any order, as a new run. Inside the caller's transaction."""
+    if len(hashes):
+        hashes, chunks = _sorted(hashes, chunks)
+        run = IndexRun.objects.create(level=0, entries=len(hashes), last_chunk=int(chunks.max()), token=_token())
+        _write_pages(run.pk, hashes, chunks)
+
+
+def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
+    """Hash (48 bits) → ids of the chunks that may hold it, oldest first."""
+    wanted = np.array(sorted(set(hashes)), np.int64)
+    positions, chunks = lookup(wanted)
+    found: dict[int, set[int]] = defaultdict(set)
+    for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
+        found[at].add(chunk)
+    return {one: sorted(found[one]) for one in wanted.tolist() if one in found}
+
+
+def lookup(wanted: Ints) -> tuple[Ints, Ints]:
+    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
+    asked: dict[tuple[int, int], tuple[int, int]] = {}
+    if len(wanted):
+        for run, token in IndexRun.objects.filter(ready=True).values_list("id", "token"):
+            firsts, pages = _directory(run, token)
+            on_page = np.searchsorted(firsts, wanted, side="right") - 1
+            distinct, begins = np.unique(on_page, return_index=True)
+            ends = np.append(begins[1:], len(wanted))
+            for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
+                if page >= 0:
+                    asked[int(pages[page]), token] = (begin, end)
+    positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for page, keys, values in _read(asked):
+        begin, end = asked[page]
+        low = np.searchsorted(keys, wanted[begin:end])
+        counts = np.searchsorted(keys, wanted[begin:end], side="right") - low
+        hit = np.flatnonzero(counts)
+        if len(hit):
+            often = counts[hit]
+            positions.append(np.repeat(hit + begin, often))
+            # low, low + 1, … of every hit, without a loop.
+            within = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
+            chunks.append(values[np.repeat(low[hit], often) + within])
+    return np.concatenate(positions), np.concatenate(chunks)
+
+
+@lru_cache(maxsize=512)
+def _directory(run: int, token: int) -> tuple[Ints, Ints]:
+    """A run's pages: their first hashes and their ids. A run never changes."""
+    rows = list(IndexPage.objects.filter(run_id=run).order_by("first").values_list("first", "id"))
+    return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64)
+
+
+_pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+PAGES_KEPT = 8_192
+
+
+def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
+    """Pages (id, token of their run), decoded. The last ones read are kept."""
+    missing = {page: token for page, token in asked if (page, token) not in _pages}
+    if len(_pages) + len(missing) > PAGES_KEPT:
+        _pages.clear()
+    fresh: dict[tuple[int, int], tuple[Ints, Ints]] = {}
+    wanted = sorted(missing)
+    for start in range(0, len(wanted), 500):
+        for pk, body in IndexPage.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body"):
+            fresh[pk, missing[pk]] = _decoded(bytes(body))
+    for page in asked:
+        kept = fresh.get(page) or _pages.get(page)
+        if kept is not None:
+            yield page, *kept
+    _pages.update(fresh)
+
+
+def _decoded(body: bytes) -> tuple[Ints, Ints]:
+    plain = zstandard.ZstdDecompressor().decompress(body)
+    count = int.from_bytes(plain[:4], "little")
+    planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, count)
+    return np.cumsum(_from_planes(planes[0])), _from_planes(planes[1])
+
+
+def _from_planes(planes: Array) -> Ints:
+    return np.ascontiguousarray(planes.T).view("<i8").reshape(-1)
+
+
+def _packed(hashes: Ints, chunks: Ints) -> bytes:
+    """Differences of the hashes, then the chunks, byte by byte in planes: what is zero in all of them costs nothing."""
+    deltas = np.diff(hashes, prepend=0).astype("<i8")
+    planes = [values.astype("<i8").view(np.uint8).reshape(-1, 8).T for values in (deltas, chunks)]
+    plain = len(hashes).to_bytes(4, "little") + b"".join(np.ascontiguousarray(one).tobytes() for one in planes)
+    return zstandard.ZstdCompressor(level=1).compress(plain)
+
+
+def _token() -> int:
+    return randbits(62)
+
+
+def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
+    order = np.lexsort((chunks, hashes))
+    hashes, chunks = hashes[order], chunks[order]
+    fresh = np.ones(len(hashes), bool)
+    fresh[1:] = (hashes[1:] != hashes[:-1]) | (chunks[1:] != chunks[:-1])
+    return hashes[fresh], chunks[fresh]
+
+
+def _cuts(hashes: Ints) -> list[int]:
+    """Where pages begin: about every PAGE entries, never inside one hash."""
+    begins = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
+    wanted = np.searchsorted(begins, np.arange(0, len(hashes), PAGE), side="left")
+    return [*dict.fromkeys(begins[wanted[wanted < len(begins)]].tolist()), len(hashes)]
+
+
+def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
+    cuts = _cuts(hashes)
+    rows = [(run, int(hashes[low]), _packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
+    insert(IndexPage, ("run_id", "first", "body"), rows)
+
+
+def merge() -> int:
+    """Merge one level's runs if there are enough of them. Returns how many runs became one; 0 when none had to."""
+    drop(IndexRun.objects.filter(ready=False).values_list("id", flat=True))
+    levels: dict[int, list[int]] = defaultdict(list)
+    rows = IndexRun.objects.filter(ready=True, entries__lt=LARGEST // FAN_IN).order_by("level", "id")
+    for run, level in rows.values_list("id", "level"):
+        levels[level].append(run)
+    for level, runs in levels.items():
+        if len(runs) >= FAN_IN:
+            _merge(runs[:FAN_IN], level + 1)
+            return FAN_IN
+    return 0
+
+
+def drop(runs: Iterable[int]) -> None:
+    """Delete runs nobody reads any more, each in a transaction of its own, so that the writer is never kept long."""
+    for run in runs:
+        with transaction.atomic():
+            IndexPage.objects.filter(run_id=run).delete()
+            IndexRun.objects.filter(pk=run).delete()
+
+
+def _merge(runs: Sequence[int], level: int) -> None:
+    merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, token=_token(), ready=False)
+    entries = last = 0
+    for low, high in _ranges(runs):
+        hashes, chunks = _entries(runs, low, high)
+        hashes, chunks = _sorted(hashes, chunks)
+        alive = _alive(chunks)
+        hashes, chunks = hashes[alive], chunks[alive]
+        if len(hashes):
+            with transaction.atomic():
+                _write_pages(merged.pk, hashes, chunks)
+            entries += len(hashes)
+            last = max(last, int(chunks.max()))
+    with transaction.atomic():
+        IndexRun.objects.filter(pk__in=runs).update(ready=False)
+        IndexRun.objects.filter(pk=merged.pk).update(ready=True, entries=entries, last_chunk=last)
+    drop(runs)
+
+
+def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of hashes, [low, high), with a bounded number of entries each."""
+    firsts = list(IndexPage.objects.filter(run_id__in=runs).order_by("first").values_list("first", flat=True))
+    step = max(1, MERGE_ENTRIES // PAGE)
+    bounds = sorted({*firsts[::step], 0})
+    yield from zip(bounds, [*bounds[1:], 2**48], strict=True)
+
+
+def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
+    hashes, chunks = [], []
+    for run in runs:
+        pages = IndexPage.objects.filter(run_id=run)
+        before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
+        inside = pages.filter(first__gte=low, first__lt=high).order_by("first").values_list("body", flat=True)
+        for body in (*before, *inside):
+            keys, values = _decoded(bytes(body))
+            begin, end = np.searchsorted(keys, [low, high])
+            hashes.append(keys[begin:end])
+            chunks.append(values[begin:end])
+    return np.concatenate(hashes), np.concatenate(chunks)
+
+
+def _alive(chunks: Ints) -> Array:
+    """Which of these chunks still exist; entries of the others are dropped."""
+    distinct = np.unique(chunks)
+    found: list[int] = []
+    for start in range(0, len(distinct), 500):
+        found.extend(Chunk.objects.filter(pk__in=distinct[start : start + 500].tolist()).values_list("pk", flat=True))
+    return np.isin(chunks, np.array(found, np.int64))

@@ -1,0 +1,113 @@
+"""Gives flows their lines in the list: those whose spans came in new chunks, and those that letters or time changed.
+
+A line is what the domain says of the flow as it is stored now. Which chunks have been looked through is written with
+the lines, so that a crash in between repeats the work and skips none.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from eventflow.domain.clock import nanoseconds
+from eventflow.domain.flow_summary import FlowStatus
+from eventflow.store.models import Chunk, FlowRow, Generation
+from eventflow.store.queries import flow_evidence
+from eventflow.store.spans import generation, load, summaries
+from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
+from eventflow.store.spans.load import Reader
+from eventflow.store.spans.opened import opened
+from eventflow.store.spans.patterns import Patterns
+from eventflow.store.spans.text import fit
+
+STEP_SPANS = 8_192
+TRIES = 5
+RECHECK_SECONDS = 16
+"""Just above the time after which a failed attempt is not expected to be tried again."""
+
+_patterns = Patterns()
+
+
+def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
+    """Write the lines of the flows in the next new chunks, about `limit` spans. Returns their keys, none at the end."""
+    before, last = generation.current(LINES), generation.current(JUDGED)
+    chunks, spans = [], 0
+    for pk, number in Chunk.objects.filter(pk__gt=last, level=0).order_by("id").values_list("id", "spans")[:limit]:
+        chunks.append(pk)
+        spans += number
+        if spans >= limit:
+            break
+    if not chunks:
+        return frozenset()
+    new, consumers = opened(chunks), flow_evidence.consumers()
+    alike = _patterns.judge(new, consumers, now)
+    reader = Reader()
+    keys = _touched(alike.others, reader) | load.lines(alike.moved)
+    lines = summaries.prepare(keys, reader, consumers, now)
+    lines.rows += [row for row in alike.rows if row[0] not in keys]
+    try:
+        with transaction.atomic():
+            generation.advance(LINES, before)
+            generation.advance(JUDGED, last, chunks[-1])
+            summaries.write(lines)
+    except OutdatedError:
+        return frozenset()
+    return frozenset(keys.union(str(row[0]) for row in alike.rows))
+
+
+def waiting() -> int:
+    """How many spans are stored whose flows have no line yet."""
+    rows = Chunk.objects.filter(pk__gt=generation.current(JUDGED), level=0).values_list("spans", flat=True)
+    return sum(rows)
+
+
+def _touched(new: Collection[str], reader: Reader) -> set[str]:
+    """The flows that may have changed with new spans of these traces."""
+    # Who links to what is new: a publisher that came late, or an id that others inherit.
+    traces = set(new).union(span.trace_id for spans in reader.linking_to(new).values() for span in spans)
+    # Where a trace with links may have belonged before it had an id of its own.
+    linked = {target for trace in reader.traces(traces).values() for target in trace.links}
+    belonging = reader.members(traces | linked)
+    keys = {key for name in traces | linked if name in belonging for key in belonging[name]}
+    # Lines that a trace alone made, or a letter's trace: it may belong elsewhere now.
+    return keys | load.lines(traces)
+
+
+def refresh_flows(keys: Iterable[str], now: datetime) -> None:
+    """Make the lines of these flows anew, because a letter, a replay or the time changed them."""
+    wanted = {fit(key) for key in keys if key}
+    if not wanted:
+        return
+    # A letter without a flow's name is known by its trace, which may belong to a flow.
+    wanted.update(key for origins in Reader().members(wanted).values() for key in origins)
+    for _ in range(TRIES):
+        before = generation.current(LINES)
+        lines = summaries.prepare(wanted, Reader(), flow_evidence.consumers(), now)
+        try:
+            with transaction.atomic():
+                generation.advance(LINES, before)
+                summaries.write(lines)
+        except OutdatedError:
+            continue
+        return
+    # Busier than five tries: the last one holds the lock while it looks.
+    with transaction.atomic():
+        Generation.objects.filter(pk=LINES).update(number=F("number") + 1)
+        summaries.write(summaries.prepare(wanted, Reader(), flow_evidence.consumers(), now))
+
+
+def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
+    """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
+    patience = nanoseconds(now) - RECHECK_SECONDS * 1_000_000_000
+    rows = FlowRow.objects.filter(status=FlowStatus.RUNNING.value, updated_ns__lt=patience)
+    keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
+    refresh_flows(keys, now)
+    return keys
+
+
+def belonging(text: str) -> list[str]:
+    """The keys of the flows that a trace id or a message id belongs to."""
+    reader = Reader()
+    traces = {text.lower(), *reader.with_message(text)}
+    return sorted({key for keys in reader.members(traces).values() for key in keys})

@@ -1,0 +1,92 @@
+"""A chunk opened for reading: its columns, the ids of its rows, and its spans, read whole only when somebody asks.
+
+The last ones opened are kept, because what was just stored is what is read next.
+"""
+
+import threading
+from collections.abc import Collection, Iterator
+from functools import cached_property, lru_cache
+
+import numpy as np
+import zstandard
+
+from eventflow.domain.hop import Context
+from eventflow.domain.observations import Span
+from eventflow.store.models import Chunk
+from eventflow.store.spans import form
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion, together
+from eventflow.store.spans.keys import Keys, keys_of, read_whole
+
+KEPT = 256
+_lock = threading.Lock()
+
+
+class Opened:
+    """One chunk."""
+
+    def __init__(self, body: bytes) -> None:
+        plain = zstandard.ZstdDecompressor().decompress(body)
+        self._form, meanings = form.form(), form.meanings()
+        self.portion: Portion = together([plain], [self._form.scan(plain)])
+        self.meaning: Ints = meanings.of(self.portion)
+        self.table: Ints = meanings.table()[self.meaning]
+        self._spans: dict[int, Span] = read_whole(self.portion, np.flatnonzero(self.portion.odd), self._form)
+        self.keys: Keys = keys_of(self.portion, self.meaning, meanings, self._spans)
+
+    @cached_property
+    def trace_ids(self) -> list[str]:
+        """Every row's trace id, in hex."""
+        return [raw.tobytes().hex() for raw in self.portion.trace_ids]
+
+    @cached_property
+    def key_of(self) -> dict[int, str]:
+        """Row → the key its span carries."""
+        keys = self.keys
+        return {row: text.decode() for row, text in zip(keys.key_row.tolist(), keys.key_text, strict=True)}
+
+    def context(self, row: int) -> Context:
+        """A row's address."""
+        return Context(self.trace_ids[row], self.portion.span_ids[row : row + 1].tobytes().hex())
+
+    def linked_traces(self, row: Ints) -> Iterator[tuple[int, str]]:
+        """(row, trace id) of every link of these rows."""
+        for at in np.flatnonzero(np.isin(self.portion.link_row, row)).tolist():
+            yield int(self.portion.link_row[at]), self.portion.link_trace_ids[at].tobytes().hex()
+
+    def rows_of(self, traces: U64) -> Ints:
+        """The rows of these traces, by their hashes."""
+        return np.flatnonzero(np.isin(self.portion.trace, traces))
+
+    def spans(self, rows: Ints) -> list[Span]:
+        """These rows, whole."""
+        missing = np.array([row for row in rows.tolist() if row not in self._spans], np.int64)
+        if len(missing):
+            self._spans.update(read_whole(self.portion, missing, self._form))
+        return [self._spans[row] for row in rows.tolist()]
+
+    def publishes(self) -> Flags:
+        """Which rows published something."""
+        found: Flags = self.table[:, 0] == 1
+        return found
+
+
+def opened(chunks: Collection[int]) -> dict[int, Opened]:
+    """Chunk id → the chunk, for those that exist."""
+    found: dict[int, Opened] = {}
+    wanted = sorted(chunks)
+    for start in range(0, len(wanted), 500):
+        rows = Chunk.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body")
+        for pk, body in rows.iterator(chunk_size=50):
+            found[pk] = one(bytes(body))
+    return found
+
+
+def one(body: bytes) -> Opened:
+    """A chunk by its body."""
+    with _lock:
+        return _open(id(form.form()), body)
+
+
+@lru_cache(maxsize=KEPT)
+def _open(_: int, body: bytes) -> Opened:
+    return Opened(body)

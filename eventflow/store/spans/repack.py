@@ -1,0 +1,65 @@
+"""Packs chunks anew: many small ones (a quiet system writes some spans a second) into few, one without its old spans.
+
+Changes where spans lie and nothing else. One step is one transaction, bounded in spans.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from django.db import transaction
+
+from eventflow.store.models import Chunk
+from eventflow.store.spans import form, generation, index, pack
+from eventflow.store.spans.columns import Flags, Portion, together
+from eventflow.store.spans.generation import JUDGED, SPANS
+from eventflow.store.spans.keys import keys_of, read_whole
+from eventflow.store.spans.opened import opened
+
+ENOUGH_CHUNKS = 64
+STEP_SPANS = 16_384
+SMALL = pack.CHUNK_SPANS // 2
+"""Chunks with fewer spans on average are packed together."""
+TOP_LEVEL = 3
+
+
+def tidy() -> int:
+    """Merge runs of the index and pack small chunks together, one step of each. 0 when there was nothing to do."""
+    return index.merge() + together_again()
+
+
+def together_again() -> int:
+    """Pack the oldest chunks of a level together, if there are enough small ones. Returns how many it took away."""
+    judged = generation.current(JUDGED)
+    for level in range(TOP_LEVEL):
+        rows = Chunk.objects.filter(level=level, id__lte=judged).order_by("id").values_list("id", "spans")
+        taken, spans = [], 0
+        for pk, number in rows[: 8 * ENOUGH_CHUNKS]:
+            if spans + number > STEP_SPANS:
+                break
+            taken.append(pk)
+            spans += number
+        if len(taken) < ENOUGH_CHUNKS:
+            continue
+        if spans >= len(taken) * SMALL:
+            Chunk.objects.filter(pk__in=taken).update(level=TOP_LEVEL)
+        else:
+            repack(taken, level + 1)
+        return len(taken)
+    return 0
+
+
+def repack(chunks: Sequence[int], level: int, keep: Callable[[Portion], Flags] | None = None) -> None:
+    """Write the spans of these chunks (those that `keep` says) as new ones and delete them."""
+    wire, meanings = form.form(), form.meanings()
+    with transaction.atomic():
+        generation.hold(SPANS)
+        here = opened(chunks)
+        parts = [here[pk].portion for pk in sorted(here)]
+        if parts:
+            portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
+            rows = np.arange(len(portion)) if keep is None else np.flatnonzero(keep(portion))
+            meaning = meanings.of(portion)
+            odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
+            packed = pack.pack(portion, rows, keys_of(portion, meaning, meanings, odd), wire)
+            pack.write(packed, level)
+        Chunk.objects.filter(pk__in=chunks).delete()

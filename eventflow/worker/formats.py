@@ -1,0 +1,18 @@
+"""The wire format of stored spans, one for receivers and store in a process: columns refer to the names it has met."""
+
+from functools import lru_cache
+
+from django.conf import settings
+
+from collectors.otlp.scan import OtlpFormat
+
+
+def span_format() -> OtlpFormat:
+    """OTLP with the operator's correlation keys: the format that settings.EVENTFLOW_SPAN_FORMAT gives the store."""
+    return otlp(tuple(settings.EVENTFLOW_CORRELATION_KEYS))
+
+
+@lru_cache(maxsize=4)
+def otlp(correlation_keys: tuple[str, ...]) -> OtlpFormat:
+    """The one reader of OTLP with these keys in this process."""
+    return OtlpFormat(correlation_keys)
