@@ -12,33 +12,48 @@ from dataclasses import replace
 
 import collectors
 from collectors.base import Collector, CollectorError
+from collectors.closing import CLOSE_SECONDS
 from eventflow.domain.connection import Seen
 from eventflow.domain.observations import DeadLetter, DestinationSample, LagSample, Observation, SourceStatus
 
 TIME_LIMIT = 10.0
+CANCELS = 3
+"""A library may swallow one cancellation (asyncio.wait_for of Python 3.11)."""
 log = logging.getLogger(__name__)
 
 
 async def probe(name: str, url: str, seconds: float = TIME_LIMIT) -> Seen:
     """One look at the broker behind `url`."""
-    started = time.perf_counter()
-    look = _Look()
+    look = Look()
     try:
         collector = collectors.from_url(name, collectors.harmless(url), seconds=seconds)
     except CollectorError as error:
         return look.seen(error=str(error))
+    return await watch(collector, look, seconds)
+
+
+async def watch(collector: Collector, look: "Look", seconds: float, patience: float = CLOSE_SECONDS) -> Seen:
+    """Run a collector until it told its state, and break it off; a stubborn one is asked again, then left behind."""
+    started = time.perf_counter()
     running = asyncio.create_task(collector.run(look.emit))
     told = asyncio.create_task(look.told.wait())
     done, _ = await asyncio.wait({running, told}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    failed_of = await _end(running, collector)
+    failed_of = await _end(running, collector, patience)
     told.cancel()
     await asyncio.gather(told, return_exceptions=True)
     return look.seen(error=failed_of, timed_out=not done, seconds=time.perf_counter() - started)
 
 
-async def _end(running: "asyncio.Task[None]", collector: Collector) -> str:
+async def _end(running: "asyncio.Task[None]", collector: Collector, patience: float) -> str:
     """End the collector to the end; what it failed of, if it did."""
-    running.cancel()
+    for _ in range(CANCELS):
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=patience)
+        if done:
+            break
+    else:
+        log.error("trying %s could not be broken off", collector.system)
+        return ""
     (outcome,) = await asyncio.gather(running, return_exceptions=True)
     if isinstance(outcome, CollectorError):
         return str(outcome)
@@ -48,7 +63,7 @@ async def _end(running: "asyncio.Task[None]", collector: Collector) -> str:
     return ""
 
 
-class _Look:
+class Look:
     """What one look emits, counted and dropped."""
 
     def __init__(self) -> None:

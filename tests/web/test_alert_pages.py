@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from eventflow.accounts.models import AuditEntry
 from eventflow.store.models import AlertRule, ConsumerGroup, Incident, LagPoint, NotificationChannel, Silence
+from eventflow.store.queries import alerts, lag
 from eventflow.store.record.notification import signing_secret
 from tests import factories as make
 
@@ -237,3 +238,16 @@ def test_a_tried_rules_hostile_names_are_only_text(client: Client) -> None:
     ConsumerGroup.objects.update(name="<script>x</script>")
     text = as_role(client, "admin").post(reverse("alerts:try_rule"), RULE | {"pattern": "*"}).content.decode()
     assert "Would have fired" in text and "<script>x" not in text
+
+
+def test_a_stopped_groups_page_and_row_tell_of_its_alert_and_its_chart_draws_no_limit_of_that_rule(
+    client: Client,
+) -> None:
+    group = make.consumer_group("email", "emails.requested", seen_at=timezone.now(), status="stopped")
+    rule = make.alert_rule(name="Stopped", kind="stopped", seconds=60)
+    make.incident(rule, title="email finishes nothing", fired_at=timezone.now())
+    page = as_role(client, "viewer").get(f"/lag/groups/{group.pk}/").content.decode()
+    assert "email finishes nothing" in page and "1 rule watches it" in page
+    (row,) = lag.groups(timezone.now())
+    assert [note.title for note in row.firing] == ["email finishes nothing"]
+    assert [view.seconds for view in alerts.lag_rules_for("shop/emails.requested/email")] == [None]

@@ -13,7 +13,7 @@ from eventflow.domain.connection import judge
 from eventflow.domain.source_setting import Setting
 from eventflow.store.models import ConnectionTest, ConsumerGroup, Source
 from eventflow.store.record import connection_test
-from eventflow.worker.connection_probe import probe
+from eventflow.worker.connection_probe import Look, probe, watch
 from eventflow.worker.tasks.sources import try_connections
 from tests import factories as make
 from tests.collectors.nats.test_rights import ALL, shop_with_a_letter, users
@@ -93,3 +93,17 @@ def test_the_task_tries_what_was_asked_and_stores_only_the_verdict(nats_server: 
     other = ConnectionTest.objects.exclude(pk=pk).get()
     assert "nothing is not configured" in json.dumps(other.result)
     assert not ConsumerGroup.objects.exists() and not Source.objects.exists()
+
+
+async def test_a_library_that_swallows_a_cancellation_does_not_hold_the_worker() -> None:
+    class Stubborn:
+        name, system = "shop", "stubborn"
+
+        async def run(self, emit: object) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(2):
+        seen = await watch(Stubborn(), Look(), 0.05, patience=0.05)
+    assert seen.timed_out

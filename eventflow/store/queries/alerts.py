@@ -1,6 +1,6 @@
 """Reads of alerts: rules, incidents, channels, silences; fixed numbers of queries. No channel's address leaves here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Q
@@ -163,15 +163,16 @@ def rule(pk: int) -> RuleView | None:
 
 
 def lag_rules_for(subject: str) -> list[RuleView]:
-    """The enabled lag rules whose pattern names this group. 3 queries."""
+    """The enabled rules that watch this group, limits told of lag rules only: a chart draws them. 3 queries."""
     source, _, rest = subject.partition("/")
     destination, _, name = rest.rpartition("/")
     service = (
         ConsumerGroup.objects.filter(source=source, destination=destination, name=name).values_list("service").first()
     )
     names = (name, subject, destination, service[0] if service else "")
-    rows = AlertRule.objects.filter(enabled=True, kind=Kind.LAG).prefetch_related("channels").order_by("pk")
-    return [_rule(row) for row in rows if alert.matches(row.pattern, names)]
+    rows = AlertRule.objects.filter(enabled=True, kind__in=alert.OF_GROUPS).prefetch_related("channels").order_by("pk")
+    rules = [_rule(row) for row in rows if alert.matches(row.pattern, names)]
+    return [rule if rule.kind == Kind.LAG else replace(rule, seconds=None, messages=None) for rule in rules]
 
 
 def subjects() -> list[str]:

@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, Func, Max, Q
 from django.db.models.sql.compiler import SQLCompiler
 
 from eventflow.domain import lag
+from eventflow.domain.alert import OF_GROUPS, Kind
 from eventflow.domain.lag import LagStatus
 from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
 
@@ -143,7 +144,7 @@ def groups(now: datetime) -> list[LagRow]:
     """Every group as it is now, with the alerts that fire for it. 2 queries."""
     rows = list(ConsumerGroup.objects.all())
     firing = defaultdict(list)
-    for incident in Incident.objects.filter(state__in=FIRING, rule__kind="lag").select_related("rule"):
+    for incident in Incident.objects.filter(state__in=FIRING, rule__kind__in=OF_GROUPS).select_related("rule"):
         firing[incident.subject].append(_note(incident))
     return [_row(row, now, tuple(firing.get(subject(row.source, row.destination, row.name), ()))) for row in rows]
 
@@ -168,7 +169,7 @@ def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail
     if found is None:
         return None
     name = subject(found.source, found.destination, found.name)
-    overlapping = Incident.objects.filter(subject=name, rule__kind="lag", fired_at__lt=end).filter(
+    overlapping = Incident.objects.filter(subject=name, rule__kind__in=OF_GROUPS, fired_at__lt=end).filter(
         Q(resolved_at__isnull=True) | Q(resolved_at__gte=start)
     )
     incidents = tuple(_note(incident) for incident in overlapping.select_related("rule").order_by("-fired_at")[:50])
@@ -196,8 +197,8 @@ def _note(incident: Incident) -> IncidentNote:
         state=incident.state,
         fired_at=incident.fired_at,
         resolved_at=incident.resolved_at,
-        seconds=incident.rule.seconds,
-        messages=incident.rule.messages,
+        seconds=incident.rule.seconds if incident.rule.kind == Kind.LAG else None,
+        messages=incident.rule.messages if incident.rule.kind == Kind.LAG else None,
     )
 
 
