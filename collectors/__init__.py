@@ -62,10 +62,10 @@ def from_url(
 
 
 def harmless(url: str) -> str:
-    """The same source without what an operator allowed us to change there: for a look that keeps nothing."""
-    strip = getattr(_module(url), "harmless", None)
-    found: str = strip(url) if strip else url
-    return found
+    """The same source without what an operator allowed us to change there (`?take=`): for a look that keeps nothing."""
+    parts = urlsplit(url)
+    options = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] != "take"]
+    return parts._replace(query="&".join(options)).geturl()
 
 
 def replayer(name: str, url: str) -> Replayer | None:

@@ -12,11 +12,10 @@ replay the right to write to the default exchange (`amq.default`), both over AMQ
 
 from collections.abc import Mapping, Sequence
 
-from collectors.rabbitmq.address import harmless
 from collectors.rabbitmq.collector import POLL_SECONDS, RabbitMqCollector
 from collectors.rabbitmq.replay import RabbitMqReplayer
 
-__all__ = ["RabbitMqCollector", "RabbitMqReplayer", "collector", "harmless", "replayer"]
+__all__ = ["RabbitMqCollector", "RabbitMqReplayer", "collector", "replayer"]
 
 
 def collector(

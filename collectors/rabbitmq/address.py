@@ -62,10 +62,3 @@ class Address:
             tls=tls,
             take=tuple(words("take")),
         )
-
-
-def harmless(url: str) -> str:
-    """The same URL without `?take=`: nothing is taken out of a queue."""
-    parts = urlsplit(url)
-    options = [pair for pair in parts.query.split("&") if pair.partition("=")[0] != "take"]
-    return parts._replace(query="&".join(options)).geturl()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from eventflow.domain.notification import refusal
 
@@ -52,6 +52,17 @@ _RABBITMQ = {
     "take": "dead-letter queues by + whose letters we may take out and keep",
     "ca": "a PEM file on the worker's host",
 }
+_SQS = {
+    "queues": "names by +, instead of looking for them",
+    "take": "dead-letter queues by + whose letters we may take out and keep",
+    "profile": "a profile of the worker's host, instead of user and password",
+    "endpoint": "another server that speaks SQS",
+    "age": "cloudwatch asks it how old messages are",
+    "every": "seconds between two looks",
+}
+_CELERY = {"queues": "names by +, instead of looking for them", "ca": "a PEM file on the worker's host"}
+_ADDRESSES = ("token_url", "endpoint")
+"""Options that name a further server."""
 
 KINDS: Mapping[str, Kind] = {
     kind.scheme: kind
@@ -64,6 +75,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("rabbitmqs", "rabbitmq", "RabbitMQ over TLS", "rabbit.internal:15671/vhost", _RABBITMQ, path="vhost"),
         Kind("redis-streams", "redis", "Redis Streams", "redis.internal:6379/0", _REDIS, path="database"),
         Kind("rediss-streams", "redis", "Redis Streams over TLS", "redis.internal:6379/0", _REDIS, path="database"),
+        Kind("sqs", "aws_sqs", "Amazon SQS", "eu-central-1", _SQS, path="prefix of queue names"),
+        Kind("celery+redis", "celery", "Celery on Redis", "redis.internal:6379/0", _CELERY, path="database"),
+        Kind("celery+rediss", "celery", "Celery on Redis, TLS", "redis.internal:6379/0", _CELERY, path="database"),
     )
 }
 
@@ -159,5 +173,19 @@ def _options(setting: Setting) -> str:
         pairs = parse_qsl(setting.options, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         return "write name=value, with & between several"
+    for name, value in pairs:
+        if name in _ADDRESSES and (why := _no_server(value)):
+            return f"{name}: {why}"
     unknown = sorted({name for name, _ in pairs} - set(kind.options))
     return f"{kind.label} knows no {unknown[0][:40]}; it knows {', '.join(kind.options)}" if unknown else ""
+
+
+def _no_server(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        return "write https://host or http://host:port, without a password"
+    return _refused(f"[{host}]" if ":" in host else host)

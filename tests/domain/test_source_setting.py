@@ -21,8 +21,8 @@ def setting(**given: Any) -> Setting:
     return Setting(**{**values, **given})
 
 
-def test_the_kinds_are_those_that_the_collectors_know() -> None:
-    assert set(KINDS) == set(collectors.SCHEMES)
+def test_whatever_the_collectors_know_can_be_described() -> None:
+    assert set(KINDS) >= set(collectors.SCHEMES)
     assert all(not problems(setting(scheme=kind.scheme, address=kind.example)) for kind in KINDS.values())
 
 
@@ -68,12 +68,22 @@ def test_user_and_password_arrive_whatever_characters_they_hold() -> None:
         ({"options": "nonsense"}, "options"),
         ({"options": "take=x"}, "options"),
         ({"options": "domain=x#y"}, "options"),
+        ({"scheme": "kafka", "options": "token_url=http://169.254.169.254/latest"}, "options"),
+        ({"scheme": "kafka", "options": "token_url=file:///etc/passwd"}, "options"),
+        ({"scheme": "kafka", "options": "token_url=https://me:hunter2@host"}, "options"),
+        ({"scheme": "sqs", "address": "eu-central-1", "options": "endpoint=http://[fd00:ec2::254]"}, "options"),
+        ({"scheme": "sqs", "address": "eu-central-1", "options": "token=abc"}, "options"),
     ],
 )
 def test_what_cannot_be_a_broker_says_which_field_is_wrong(change: dict[str, str], field: str) -> None:
     found = problems(setting(**change))
     assert list(found) == [field]
     assert "hunter2" not in str(found)
+
+
+def test_a_further_server_may_be_named() -> None:
+    given = "mechanism=OAUTHBEARER&token_url=https://login.example/oauth?x=1"
+    assert problems(setting(scheme="kafka+ssl", options=given)) == {}
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7:4222", "[::1]:4222", "localhost", "a:4222,b:4222"])
