@@ -147,8 +147,9 @@ class _UnusualError(Exception):
 def to_protobuf(body: bytes) -> bytes | None:
     """The request in protobuf; None for the lenient reader to see to."""
     try:
-        sent = _decode(body)
-        return _request(sent)
+        if not body.isascii():
+            body.decode()  # the decoder below does not look at what it skips
+        return _request(_decode(body))
     except (_UnusualError, msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
         return None  # ValueError: also text that is no UTF-8, and ids that are no hex
 

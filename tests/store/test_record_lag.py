@@ -193,3 +193,12 @@ def test_the_history_keeps_the_verdict_and_the_worst_of_each_minute() -> None:
     lag_history.compact(make.after(120))
     minute = LagPoint.objects.get(resolution_seconds=60)
     assert (minute.status, minute.skew, minute.kept_share) == (point.status, point.skew, point.kept_share)
+
+
+def test_what_waits_from_the_future_has_no_age_instead_of_none_at_all() -> None:
+    for second in range(0, 120, 2):
+        at = make.after(second)
+        lag.record([make.lag_sample(at=at, ready=7, age=-3600, published_total=70, settled_total=63)], at)
+    row = ConsumerGroup.objects.get()
+    assert (row.ready, row.oldest_at, row.method) == (7, None, "broker-exact")
+    assert LagPoint.objects.filter(age_seconds__isnull=False).count() == 0

@@ -5,15 +5,16 @@ Does the same as `_wire.pyx`; a change here is one there. Raises UnscannableErro
 """
 
 import struct
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from operator import eq, lt
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collectors.conventions.roles import Role
 from collectors.otlp.parse import LAST_NS
-from collectors.otlp.scan.names import ODD, Names, UnscannableError
+from collectors.otlp.scan.names import INDEX_SHIFT, MOST_KEYS, ODD, Names, UnscannableError
 from collectors.otlp.scan.raw import RawScopeSpans
 from eventflow.domain.columns import SpanColumns
 
@@ -28,10 +29,81 @@ STRING, INTEGER = 0x0A, 0x18
 """AnyValue's tags for text and for whole numbers."""
 MOST_ATTRIBUTES = 8192
 LONGEST_ATTRIBUTE = 128
-_ODD_ATTRIBUTE = (ODD, b"", 0)
+MOST_SEEN = 8192
+MOST_IN_SPAN = 64
+LONGEST_SPAN = 2048
 
-Known = tuple[int, bytes, int]
-"""An attribute's code, its key, and where in it its value begins."""
+
+Known = tuple[int, bytes, bytes, int]
+"""An attribute that somebody looks at: its code, what of it the shape depends on, all of it, and where its text begins
+if it is an identity; 0 when that is not plain text."""
+
+_ODD: Known = (ODD, b"", b"", 0)
+
+
+class _Attributes(dict[bytes, Known | None]):
+    """Attribute, whole → what it is, None where nobody looks at it. Those that come often are found without Python."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self.names = names
+        self.heads: dict[bytes, tuple[int, bytes]] = {}
+        """An attribute up to its key's end → the code and what says in the shape that it is there."""
+        self.missed = 0
+
+    def __missing__(self, sent: bytes) -> Known | None:
+        size = len(sent)
+        if size < 4:
+            return _ODD
+        at = sent[1] + 4
+        head = self.heads.get(sent[: at - 2])
+        # Key and value once each, both short: nine in ten.
+        if head is None or at > size or sent[at - 2] != 0x12 or not sent[at - 1] == size - at < 128:
+            if not (at := _usual(sent)):
+                return _ODD
+            head = self._head(sent)
+        code, part = head
+        if code & ODD:
+            return _ODD
+        if not code:
+            found = None
+        else:
+            if code & VALUE:
+                part = sent
+            elif code & TEXT:
+                part += _text(sent, at)
+            elif code & NUMBER:
+                part += _number(sent, at)
+            found = code, part, sent, _plain_text(sent, at) if code & IDENTITY else 0
+        # Most that miss are the only ones of their kind and not worth keeping. What comes again and again is soon kept.
+        self.missed += 1
+        if not self.missed & 7 and size <= LONGEST_ATTRIBUTE:
+            if len(self) >= MOST_ATTRIBUTES:
+                self.clear()
+            self[sent] = found
+        return found
+
+    def _head(self, sent: bytes) -> tuple[int, bytes]:
+        head = sent[: 2 + sent[1]]
+        found = self.heads.get(head)
+        if found is None:
+            found = self.names.code(head[2:]), b"\1" + head[1:]
+            if not found[0] & ODD:
+                if len(self.heads) >= MOST_KEYS:
+                    self.heads.clear()
+                self.heads[head] = found
+        return found
+
+
+class _Seen(NamedTuple):
+    """What spans with the same attributes, but for what no shape depends on, have in common."""
+
+    shape: int
+    named: bool
+    """Whether the span's name is part of the shape."""
+    odd: bool
+    identities: tuple[int, ...]
+    """Which of the attributes looked at are identities."""
 
 
 class PythonScanner:
@@ -39,8 +111,8 @@ class PythonScanner:
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self.seen: dict[bytes, Known | None] = {}
-        """Whole attributes that came by and whose value nobody needs by itself; None where nobody looks at them."""
+        self.attributes = _Attributes(names)
+        self.seen: dict[tuple[int | bytes, ...], _Seen] = {}
 
     def scan(self, body: bytes) -> SpanColumns:
         """The spans of `body` as columns."""
@@ -50,7 +122,7 @@ class PythonScanner:
             ExportTraceServiceRequest.FromString(body)
         except DecodeError as error:
             raise UnscannableError("no ExportTraceServiceRequest in protobuf") from error
-        walk = _Walk(body, self.names, self.seen)
+        walk = _Walk(body, self.names, self.attributes, self.seen)
         for tag, start, end in fields(body, 0, len(body)):
             if tag == 0x0A:
                 walk.resource_spans(start, end)
@@ -60,11 +132,16 @@ class PythonScanner:
 class _Walk:
     """One walk through one sound body."""
 
-    def __init__(self, body: bytes, names: Names, seen: dict[bytes, Known | None]) -> None:
+    def __init__(
+        self, body: bytes, names: Names, attributes: _Attributes, seen: dict[tuple[int | bytes, ...], _Seen]
+    ) -> None:
         self.body = body
         self.names = names
         self.seen = seen
-        self.ids: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
+        self.attribute = attributes.__getitem__
+        self.trace_ids: list[bytes] = []
+        self.span_ids: list[bytes] = []
+        self.parents: list[bytes] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.errors = bytearray()
@@ -93,152 +170,142 @@ class _Walk:
                 if count := len(self.places) - first:
                     self.scopes.extend([len(self.scope_ranges)] * count)
                     self.scope_ranges.append((*resource, *scope))
-                    for number, span in enumerate(RawScopeSpans.FromString(body[at:to]).spans, first):
-                        self._span(number, span, token)
+                    spans = RawScopeSpans.FromString(body[at:to]).spans[:]
+                    self._fixed(spans, first)
+                    self._judged(spans, first, token)
 
     def _find_spans(self, i: int, end: int) -> None:
         s, places, lengths = self.body, self.places, self.lengths
         while i < end:
             if s[i] == 0x12:
-                size, i = varint(s, i + 1)
+                i += 1
+                size = s[i]
+                if size < 128:
+                    i += 1
+                elif s[i + 1] < 128:
+                    size += (s[i + 1] - 1) << 7
+                    i += 2
+                else:
+                    size, i = varint(s, i)
                 places.append(i)
                 lengths.append(size)
                 i += size
             else:
                 _, _, i = next(fields(s, i, end))
 
-    def _span(self, number: int, span: Any, token: int) -> None:
-        trace_id, span_id, parent = span.trace_id, span.span_id, span.parent
-        started, ended = span.start, span.end
+    def _fixed(self, spans: Sequence[Any], first: int) -> None:
+        """The columns of ids and times, and what is odd or wrong about them, a column at a time."""
+        trace_ids, span_ids = [span.trace_id for span in spans], [span.span_id for span in spans]
+        starts, ends = [span.start for span in spans], [span.end for span in spans]
         if (
-            len(trace_id) != 16
-            or len(span_id) != 8
-            or trace_id == NO_TRACE
-            or span_id == NO_SPAN
-            or not 0 < started <= LAST_NS
-            or ended > LAST_NS
+            {*map(len, trace_ids)} != {16}
+            or {*map(len, span_ids)} != {8}
+            or NO_TRACE in trace_ids
+            or NO_SPAN in span_ids
+            or not 0 < min(starts) <= max(starts) <= LAST_NS
+            or max(ends) > LAST_NS
         ):
             raise UnscannableError("a span breaks a rule")
-        odd = ended < started
-        if not parent or len(parent) != 8:
-            odd |= any(parent)
-            parent = NO_SPAN
-        elif parent == span_id:
-            odd = True
-        kind, name, status = span.kind, span.name, 0
-        for sent in span.status:
-            status = _status(sent, status)
-        exception, linked, links = False, 0, 0
-        for event in span.events:
-            happened, wrong = _event(event)
-            exception |= happened
-            odd |= wrong
-        for link in span.links:
-            said, wrong = self._link(number, link)
-            links += 1
-            linked |= said
-            odd |= wrong
-        wrong, ours, parts, identities = self._attributes(number, span.attributes)
-        for column, value in zip(self.ids, (trace_id, span_id, parent), strict=True):
-            column.append(value)
-        self.starts.append(started)
-        self.ends.append(ended)
-        self.errors.append(status == 2)
-        self.odd.append(odd or wrong)
-        kind = kind if 0 < kind < 6 else 0
-        status = status if status in (1, 2) else 0
-        flags = kind | status << 3 | (parent != NO_SPAN) << 5 | min(links, 2) << 6 | linked << 8 | exception << 10
-        if ours:
-            self.shapes.append(hash((token, flags, name, *parts)))
+        parents = [span.parent or NO_SPAN for span in spans]
+        self.odd += bytes(map(lt, ends, starts))
+        if not {*map(len, parents)} <= {8}:
+            for number, parent in enumerate(parents):
+                if len(parent) != 8:
+                    self.odd[first + number] |= any(parent)
+                    parents[number] = NO_SPAN
+        if any(map(eq, parents, span_ids)):
+            for number, (parent, span_id) in enumerate(zip(parents, span_ids, strict=True)):
+                self.odd[first + number] |= parent == span_id
+        self.trace_ids += trace_ids
+        self.span_ids += span_ids
+        self.parents += parents
+        self.starts += starts
+        self.ends += ends
+
+    def _judged(self, spans: Sequence[Any], first: int, token: int) -> None:  # noqa: PLR0912  # calls cost too much here
+        """What judgements depend on: shapes, errors, links and identities."""
+        lookup, known, odd, shapes, parents = self.attribute, self.seen.get, self.odd, self.shapes, self.parents
+        find, places, lengths, idents = self.body.find, self.places, self.lengths, self.idents
+        for number, span in enumerate(spans, first):
+            # Slices, because an iteration over protobuf's lists ends in an IndexError with a message, made and dropped.
+            kind, status, events, links, linked = span.kind, 0, False, 0, 0
+            if sent := span.status:
+                for part in sent[:]:
+                    status = _status(part, status)
+            if sent := span.events:
+                for event in sent[:]:
+                    happened, wrong = _event(event)
+                    events |= happened
+                    odd[number] |= wrong
+            if sent := span.links:
+                for link in sent[:]:
+                    said, wrong = self._link(number, link)
+                    links += 1
+                    linked |= said
+                    odd[number] |= wrong
+            self.errors.append(status == 2)
+            if not 0 < kind < 6:
+                kind = 0
+            if not 0 < status < 3:
+                status = 0
+            above = parents[number] != NO_SPAN
+            flags = kind | status << 3 | above << 5 | (links if links < 2 else 2) << 6 | linked << 8 | events << 10
+            found = [*filter(None, map(lookup, span.attributes[:]))]
+            key = (token, flags, *[one[1] for one in found])
+            seen = known(key)
+            if seen is None:
+                seen = self._first(key, kind > 3, found)
+            shapes.append(hash((seen.shape, span.name)) if seen.named else seen.shape)
+            if seen.odd:
+                odd[number] = 1
+            for index in seen.identities:
+                code, _, attribute, at = found[index]
+                if at:
+                    place = places[number]
+                    place = find(attribute, place, place + lengths[number]) + at
+                    idents += (number, code >> INDEX_SHIFT, place, len(attribute) - at, 0)
+                else:
+                    odd[number] = 1
+
+    def _first(self, key: tuple[int | bytes, ...], named: bool, found: list[Known]) -> _Seen:
+        """What is to be known of spans like this one; `named`: its kind alone makes its name part of the shape."""
+        codes = 0
+        for one in found:
+            codes |= one[0]
+        heads = {one[2][: 2 + one[2][1]] if one[2] else b"" for one in found}
+        identities = tuple(index for index, one in enumerate(found) if one[0] & IDENTITY)
+        if codes & OURS:
+            shape, named = hash(key), True
         else:
-            self.shapes.append(hash((token, flags, name if kind > 3 else b"", 0, *identities)))
-
-    def _attributes(self, number: int, attributes: Any) -> tuple[bool, int, list[bytes | int], list[bytes]]:
-        """Whether they are odd, whether any is of messages, their part of the shape, and the identities' names."""
-        seen = self.seen
-        odd = False
-        ours = 0
-        parts: list[bytes | int] = []
-        keys: list[bytes] = []
-        identities: list[bytes] = []
-        for attribute in attributes:
-            found = seen.get(attribute, _ODD_ATTRIBUTE)
-            if found is None:
-                continue
-            if found is _ODD_ATTRIBUTE:
-                found = self._attribute(attribute)
-                if found is None:
-                    continue
-            code, key, at = found
-            if code & ODD:
-                odd = True
-                continue
-            keys.append(key)
-            ours |= code & OURS
-            if code & VALUE:
-                parts.append(attribute)
-            else:
-                parts.append(key)
-                if code & TEXT:
-                    parts.append(_text(attribute, at))
-                elif code & NUMBER:
-                    parts.append(_number(attribute, at))
-            if code & IDENTITY:
-                identities.append(key)
-                odd |= self._identity(number, code >> 8, attribute, at, 0)
-        return odd or len(keys) != len(set(keys)), ours, parts, identities
-
-    def _attribute(self, sent: bytes) -> Known | None:
-        """An attribute's code, None when nobody looks at it; odd unless it is of the usual form."""
-        at = _usual(sent)
-        if not at:
-            return _ODD_ATTRIBUTE
-        key = sent[2 : 2 + sent[1]]
-        code = self.names.codes.get(key)
-        if code is None:
-            code = self.names.code(key)
-        found = (code, key, at) if code else None
-        if len(sent) <= LONGEST_ATTRIBUTE and not code & (TEXT | NUMBER | IDENTITY | ODD):
-            if len(self.seen) >= MOST_ATTRIBUTES:
+            shape = hash((key[0], key[1], 0, *[found[index][2][: 2 + found[index][2][1]] for index in identities]))
+        seen = _Seen(shape, named, bool(codes & ODD) or len(heads) != len(found), identities)
+        if len(found) <= MOST_IN_SPAN and sum(len(one[1]) for one in found) <= LONGEST_SPAN:
+            if len(self.seen) >= MOST_SEEN:
                 self.seen.clear()
-            self.seen[sent] = found
-        return found
-
-    def _identity(self, span: int, name: int, attribute: bytes, at: int, link: int) -> bool:
-        """Write down where the text of an identity lies. True when it is not that simple."""
-        to = len(attribute)
-        if at == to or attribute[at] != STRING:
-            return True
-        size, at = varint(attribute, at + 1)
-        if at + size != to or not size or b"\0" in attribute[at:]:
-            return True
-        if not (0x20 < attribute[at] < 0x7F and 0x20 < attribute[-1] < 0x7F and size <= LONGEST_TEXT):
-            text = attribute[at:].decode()
-            if len(text) > LONGEST_TEXT or text != text.strip():
-                return True
-        place = self.places[span]
-        place = self.body.find(attribute, place, place + self.lengths[span])
-        self.idents += (span, name, place + at, size, link)
-        return False
+            self.seen[key] = seen
+        return seen
 
     def _link(self, span: int, link: bytes) -> tuple[int, bool]:
         """Write a link down. Which identities it has, as bits, and whether only whole reading can judge it."""
-        trace_id = span_id = b""
-        said = 0
-        odd = False
-        row, before = len(self.link_spans) + 1, len(self.idents)
-        for tag, at, to in fields(link, 0, len(link)):
-            if tag == 0x0A:
-                trace_id = link[at:to]
-            elif tag == 0x12:
-                span_id = link[at:to]
-            elif tag == 0x22:
-                attribute = link[at:to]
-                if not (value := _usual(attribute)):
-                    odd = True
-                elif (index := self.names.link_identities.get(attribute[2 : 2 + attribute[1]])) is not None:
-                    odd |= bool(said & 1 << index) or self._identity(span, index, attribute, value, row)
-                    said |= 1 << index
+        said, odd, before = 0, False, len(self.idents)
+        trace_id, span_id = link[2:18], link[20:28]
+        # Two ids and perhaps flags: nearly all.
+        if not (
+            len(link) in (28, 33)
+            and link[:2] == b"\x0a\x10"
+            and link[18:20] == b"\x12\x08"
+            and link[28:29] in (b"", b"\x35")
+        ):
+            trace_id = span_id = b""
+            for tag, at, to in fields(link, 0, len(link)):
+                if tag == 0x0A:
+                    trace_id = link[at:to]
+                elif tag == 0x12:
+                    span_id = link[at:to]
+                elif tag == 0x22:
+                    name, wrong = self._link_identity(span, link[at:to])
+                    odd |= wrong or bool(said & name)
+                    said |= name
         if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
             del self.idents[before:]
             return said, True
@@ -247,14 +314,30 @@ class _Walk:
         self.link_ids[1].append(span_id)
         return said, odd
 
+    def _link_identity(self, span: int, attribute: bytes) -> tuple[int, bool]:
+        """Write down an identity of the link being read: as a bit, 0 for any other attribute; and whether it is odd."""
+        at = _usual(attribute)
+        if not at:
+            return 0, True
+        index = self.names.link_identities.get(attribute[2 : 2 + attribute[1]])
+        if index is None:
+            return 0, False
+        at = _plain_text(attribute, at)
+        if not at:
+            return 1 << index, True
+        place = self.places[span]
+        place = self.body.find(attribute, place, place + self.lengths[span]) + at
+        self.idents += (span, index, place, len(attribute) - at, len(self.link_spans) + 1)
+        return 1 << index, False
+
     def columns(self) -> SpanColumns:
         """What was found."""
         count = len(self.places)
         return SpanColumns(
             count=count,
-            trace_ids=b"".join(self.ids[0]),
-            span_ids=b"".join(self.ids[1]),
-            parent_ids=b"".join(self.ids[2]),
+            trace_ids=b"".join(self.trace_ids),
+            span_ids=b"".join(self.span_ids),
+            parent_ids=b"".join(self.parents),
             start_ns=struct.pack(f"<{count}Q", *self.starts),
             end_ns=struct.pack(f"<{count}Q", *self.ends),
             errors=bytes(self.errors),
@@ -360,30 +443,47 @@ def _usual(sent: bytes) -> int:
     return at if length == size - at else 0
 
 
-def _text(attribute: bytes, at: int) -> bytes | int:
-    """1 for what certainly is text, 2 for a whole number, and the value itself for all else."""
+def _plain_text(attribute: bytes, at: int) -> int:
+    """Where the text of an identity begins, whose value begins at `at`; 0 unless it names something as it is."""
+    to = len(attribute)
+    if at == to or attribute[at] != STRING:
+        return 0
+    size, at = varint(attribute, at + 1)
+    if at + size != to or not size:
+        return 0
+    text = attribute[at:]
+    if b"\0" in text:
+        return 0
+    if 0x20 < text[0] < 0x7F and 0x20 < text[-1] < 0x7F and size <= LONGEST_TEXT:
+        return at
+    found = text.decode()
+    return at if len(found) <= LONGEST_TEXT and found == found.strip() else 0
+
+
+def _text(attribute: bytes, at: int) -> bytes:
+    """One byte for what certainly is text, another for a whole number, and the value itself for all else."""
     to = len(attribute)
     if at < to:
         if attribute[at] == STRING:
             size, begin = varint(attribute, at + 1)
             if size and begin + size == to and 0x20 < attribute[begin] < 0x7F:
-                return 1
+                return b"\1"
         elif attribute[at] == INTEGER and _positive(attribute, at + 1):
-            return 2
-    return attribute[at:]
+            return b"\2"
+    return b"\3" + attribute[at:]
 
 
-def _number(attribute: bytes, at: int) -> bytes | int:
-    """2 for a number from 1 on, and the value itself for all else."""
+def _number(attribute: bytes, at: int) -> bytes:
+    """One byte for a number from 1 on, and the value itself for all else."""
     if at < len(attribute) and attribute[at] == INTEGER and _positive(attribute, at + 1):
-        return 2
-    return attribute[at:]
+        return b"\2"
+    return b"\3" + attribute[at:]
 
 
 def _positive(s: bytes, at: int) -> bool:
     """One number above zero without needless bytes, of at most 63 bits, and nothing behind it."""
     size = len(s) - at
-    return 0 < size < 10 and 0 < s[-1] < 128 and (size == 1 or all(byte > 127 for byte in s[at:-1]))
+    return 0 < size < 10 and 0 < s[-1] < 128 and (size == 1 or min(s[at:-1]) > 127)
 
 
 def _u32(values: list[int]) -> bytes:

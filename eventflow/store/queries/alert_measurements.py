@@ -52,9 +52,8 @@ class Known:
 
 
 def _group(row: ConsumerGroup, now: datetime, *, known: bool) -> Measurement:
-    fresh = (now - row.seen_at).total_seconds() <= stale_seconds(
-        row.source, row.pause_seconds
-    ) and row.ready is not None
+    stale = stale_seconds(row.source, row.system, row.pause_seconds)
+    fresh = (now - row.seen_at).total_seconds() <= stale and row.ready is not None
     seconds = 0.0 if row.ready == 0 else (row.seen_at - row.oldest_at).total_seconds() if row.oldest_at else None
     name = subject(row.source, row.destination, row.name)
     return Measurement(

@@ -26,6 +26,8 @@ LARGEST = 16_000_000
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
 _BITS = np.uint64(16)
+_SPARE = 15
+"""Bits that a hash leaves free in a signed number of 64."""
 
 
 def shortened(hashes: U64) -> Ints:
@@ -86,7 +88,7 @@ def _directory(run: int, token: int) -> tuple[Ints, Ints]:
 
 
 _pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-PAGES_KEPT = 8_192
+PAGES_KEPT = 2_048
 
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
@@ -130,6 +132,11 @@ def _token() -> int:
 
 
 def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
+    base = int(chunks.min()) if len(chunks) else 0
+    if len(chunks) and int(chunks.max()) - base < 1 << _SPARE:
+        # Both fit one number: sorting that is several times as fast as sorting by two columns.
+        both = np.unique((hashes << _SPARE) | (chunks - base))
+        return both >> _SPARE, (both & ((1 << _SPARE) - 1)) + base
     order = np.lexsort((chunks, hashes))
     hashes, chunks = hashes[order], chunks[order]
     fresh = np.ones(len(hashes), bool)
@@ -195,7 +202,7 @@ def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Ranges of hashes, [low, high), with a bounded number of entries each."""
     firsts = list(IndexPage.objects.filter(run_id__in=runs).order_by("first").values_list("first", flat=True))
     step = max(1, MERGE_ENTRIES // PAGE)
-    bounds = sorted({*firsts[::step], 0})
+    bounds = sorted({*firsts[::step]})
     yield from zip(bounds, [*bounds[1:], 2**48], strict=True)
 
 

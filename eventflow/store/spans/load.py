@@ -104,6 +104,17 @@ class Reader:
                     found.setdefault(span.trace_id, {}).setdefault(Context(span.trace_id, span.span_id), span)
         return found
 
+    def trace_ids(self, hashes: Collection[int]) -> set[str]:
+        """The trace ids with these hashes, as far as they are here."""
+        traces = np.array(sorted(hashes), np.uint64)
+        names = dict(zip(map(str, traces.tolist()), ids.of_traces(traces).tolist(), strict=True))
+        return {
+            chunk.trace_ids[row]
+            for name, chunks in self._chunks_by(names).items()
+            for chunk in chunks
+            for row in np.flatnonzero(chunk.portion.trace == np.uint64(name))[:1].tolist()
+        }
+
     def traces(self, trace_ids: Collection[str]) -> dict[str, Trace]:
         """What these traces say of themselves; traces without spans are left out."""
         found: dict[str, Trace] = {}
@@ -224,8 +235,8 @@ class Reader:
         return {
             chunk.trace_ids[row]
             for chunk in chunks
-            for row, named in zip(chunk.keys.message_row.tolist(), chunk.keys.message_text, strict=True)
-            if named == text
+            for at, row in enumerate(chunk.keys.message.row.tolist())
+            if chunk.keys.message.text(at).encode() == text
         }
 
 

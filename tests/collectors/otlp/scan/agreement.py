@@ -3,7 +3,7 @@
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -124,25 +124,37 @@ def judged(span: Span) -> object:
     return (common, kept, sorted(rules.items()), told, outcome, bool(proof.contexts), bool(proof.message_ids))
 
 
-def same(body: bytes, one: SpanColumns, other: SpanColumns) -> None:
-    """Two scans of one body say the same; shapes may be called otherwise, and a text that stands there twice is one."""
-    assert _without_identities(one) == _without_identities(other)
-    assert _texts(body, one) == _texts(body, other)
-    pairs = set(zip(array("Q", one.shapes), array("Q", other.shapes), strict=True))
+def same(body: bytes, formats: Sequence[OtlpFormat], one: SpanColumns, other: SpanColumns) -> None:
+    """Two scans of one body say the same of all that is not odd; shapes may be called otherwise."""
+    nothing = dict.fromkeys(
+        ("shapes", *(name for name in SpanColumns.__slots__ if name.startswith(("link", "ident")))), b""
+    )
+    assert replace(one, **nothing) == replace(other, **nothing)  # type: ignore[arg-type]  # all of them are bytes
+    assert _links(one) == _links(other)
+    assert _texts(body, formats[0], one) == _texts(body, formats[1], other)
+    shapes = zip(array("Q", one.shapes), array("Q", other.shapes), one.odd, strict=True)
+    pairs = {(shape, called) for shape, called, odd in shapes if not odd}
     assert len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})
 
 
-def _without_identities(columns: SpanColumns) -> SpanColumns:
-    nothing = dict.fromkeys(
-        ("shapes", "ident_spans", "ident_names", "ident_offsets", "ident_lengths", "ident_links"), b""
+def _links(columns: SpanColumns) -> list[tuple[int, str, str]]:
+    rows = zip(
+        array("I", columns.link_spans), _cut(columns.link_trace_ids, 16), _cut(columns.link_span_ids, 8), strict=True
     )
-    return replace(columns, **nothing)  # type: ignore[arg-type]  # all of them are bytes
+    return [row for row in rows if not columns.odd[row[0]]]
 
 
-def _texts(body: bytes, columns: SpanColumns) -> list[tuple[int, int, int, bytes]]:
+def _texts(body: bytes, format_: OtlpFormat, columns: SpanColumns) -> list[tuple[int, int, str, bytes]]:
+    """The identities; a text that stands in a span twice is one, and rows of links count within their span."""
     rows = (columns.ident_spans, columns.ident_links, columns.ident_names, columns.ident_offsets, columns.ident_lengths)
-    found = zip(*(array("I", one) for one in rows), strict=True)
-    return sorted((span, link, name, body[at : at + size]) for span, link, name, at, size in found)
+    first: dict[int, int] = {}
+    for row, span in enumerate(array("I", columns.link_spans)):
+        first.setdefault(span, row)
+    return sorted(
+        (span, link and link - first[span], format_.names[name], body[at : at + size])
+        for span, link, name, at, size in zip(*(array("I", one) for one in rows), strict=True)
+        if not columns.odd[span]
+    )
 
 
 def _cut(column: bytes, size: int) -> list[str]:

@@ -1,0 +1,136 @@
+"""The scanners against each other and against whole reading, for as long as you like.
+
+    python -m benchmarks.fuzz_scan [--minutes 10] [--seed 1]
+
+Made-up requests, realistic ones and mutations of both; stops with the first body that breaks one of the promises, and
+prints it in hexadecimal with what it broke.
+"""
+
+import argparse
+import random
+import sys
+import time
+from array import array
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from benchmarks.otlp_load import Load
+from collectors.otlp import json_fast, json_request
+from collectors.otlp.scan import OtlpFormat
+from collectors.receiving.errors import BadRequestError
+from tests.collectors.otlp.scan import agreement
+
+
+class Finding(Exception):  # noqa: N818  # what we look for
+    """A promise that is broken."""
+
+
+class Fuzz:
+    """Keeps what all bodies so far have said of each shape."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.formats = [OtlpFormat(agreement.KEYS, native=native) for native in (False, True)]
+        self.judged: list[dict[int, object]] = [{}, {}]
+        self.bodies = self.scanned = 0
+
+    def one(self, body: bytes) -> None:
+        """Check one body. Raises Finding."""
+        self.bodies += 1
+        try:
+            found = [agreement.check(form, body) for form in self.formats]
+            assert (found[0] is None) == (found[1] is None), "one takes it and the other does not"
+            if found[0] is None or found[1] is None:
+                return
+            self.scanned += 1
+            agreement.same(body, self.formats, found[0], found[1])
+            for form, columns, judged in zip(self.formats, found, self.judged, strict=True):
+                assert columns is not None
+                agreement.check_odd_warnings(form, body, columns)
+                for shape, proof in agreement.proofs_by_shape(form, body, columns):
+                    assert judged.setdefault(shape, proof) == proof, "two spans of one shape are judged differently"
+                if len(judged) > 100_000:
+                    judged.clear()
+            spans = array("I", range(found[0].count)).tobytes()
+            gathered = [form.gather([body], [found[0]], bytes(len(spans)), spans) for form in self.formats]
+            assert gathered[0] == gathered[1], "they gather differently"
+            assert agreement.scanned(self.formats[1], gathered[1]) is not None, "what was gathered can't be scanned"
+        except Exception as error:
+            raise Finding(f"{type(error).__name__}: {error}\n{body.hex()}") from error
+
+    def json(self, body: bytes) -> None:
+        """The quick way from JSON says what the lenient one says, and neither fails otherwise than politely."""
+        self.bodies += 1
+        try:
+            quick = json_fast.to_protobuf(body)
+            warnings: Counter[str] = Counter()
+            try:
+                message = json_request.read(body, warnings)
+            except BadRequestError:
+                assert quick is None, "the quick way takes what the lenient one refuses"
+                return
+            if quick is not None:
+                self.scanned += 1
+                assert ExportTraceServiceRequest.FromString(quick) == message, "the two ways differ"
+        except Exception as error:
+            raise Finding(f"{type(error).__name__}: {error}\n{body.hex()}") from error
+
+
+def small_json(body: bytes) -> bytes:
+    """A few spans of a request as OTLP/JSON."""
+    from benchmarks.receive import as_json  # noqa: PLC0415  # it starts servers
+
+    return as_json(small(body, 3))
+
+
+def small(body: bytes, spans: int) -> bytes:
+    """The first spans of a request: mutations then hit something more often."""
+    request = ExportTraceServiceRequest.FromString(body)
+    del request.resource_spans[0].scope_spans[0].spans[spans:]
+    return request.SerializeToString()
+
+
+def run(minutes: float, seed: int) -> Fuzz:
+    """Fuzz until the time is over."""
+    fuzz = Fuzz(seed)
+    chance = fuzz.chance
+    end = time.monotonic() + 60 * minutes
+    load = Load(rounds=1)
+    realistic = [small(load.body(index), 4) for index in range(8)]
+    documents = [small_json(body) for body in realistic]
+
+    @given(agreement.requests())
+    @settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def made_up(body: bytes) -> None:
+        fuzz.one(body)
+        for _ in range(20):
+            fuzz.one(agreement.mutated(body, chance))
+
+    while time.monotonic() < end:
+        made_up()
+        for body, document in zip(realistic, documents, strict=True):
+            for _ in range(40):
+                fuzz.one(agreement.mutated(body, chance))
+            for _ in range(10):
+                fuzz.json(agreement.mutated(document, chance))
+    return fuzz
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--minutes", type=float, default=10)
+    options.add_argument("--seed", type=int, default=None)
+    wanted = options.parse_args()
+    seed = random.randrange(2**32) if wanted.seed is None else wanted.seed
+    print(f"seed {seed}", flush=True)
+    try:
+        fuzz = run(wanted.minutes, seed)
+    except Finding as finding:
+        sys.exit(f"FOUND: {finding}")
+    print(f"{fuzz.bodies:,} bodies, {fuzz.scanned:,} of them taken; no finding")
+
+
+if __name__ == "__main__":
+    main()
