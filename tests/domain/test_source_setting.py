@@ -10,6 +10,7 @@ from collectors.kafka.address import Address as KafkaAddress
 from collectors.nats.address import Address as NatsAddress
 from collectors.rabbitmq.address import Address as RabbitAddress
 from collectors.redis_streams.address import Address as RedisAddress
+from collectors.sqs.address import Address as SqsAddress
 from eventflow.domain.connection import UNLOCKS, Seen, judge
 from eventflow.domain.source_setting import KINDS, Setting, problems
 
@@ -43,6 +44,16 @@ def test_user_and_password_arrive_whatever_characters_they_hold() -> None:
     )
     assert (kafka_address.servers, kafka_address.mechanism) == (("a:9093", "b:9093"), "SCRAM-SHA-512")
     assert kafka_address.password == NASTY
+    sqs = SqsAddress.of(
+        setting(scheme="sqs", address="eu-central-1/shop-", user="K", password=NASTY, options="queues=a+b").url
+    )
+    assert (sqs.region, sqs.prefix, sqs.key, sqs.secret, sqs.queues) == (
+        "eu-central-1",
+        "shop-",
+        "K",
+        NASTY,
+        ("a", "b"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,16 @@ def test_a_broker_is_tried_added_seen_to_connect_and_a_rule_is_tried_on_it(admin
     form.get_by_label("Name").fill("shop")
     form.get_by_label("User").fill("eventflow")
     attempt(shop.port, "hunter2")
-    expect(result).to_contain_text("refuses our credentials", timeout=20 * SECONDS)
+    expect(result).to_contain_text("refuses our credentials", timeout=60 * SECONDS)
     attempt(free_port(), "s3cret")
-    expect(result).to_contain_text("connection refused", timeout=20 * SECONDS)
+    expect(result).to_contain_text("connection refused", timeout=60 * SECONDS)
     attempt(shop.port, "s3cret")
-    expect(result).to_contain_text("1 consumer group", timeout=20 * SECONDS)
+    expect(result).to_contain_text("1 consumer group", timeout=60 * SECONDS)
     expect(result).to_contain_text("shows how far every consumer is behind")
 
     form.get_by_role("button", name="Add broker").click()
     panel = admin.locator("#sources section", has=admin.get_by_role("heading", name="shop", exact=True))
-    expect(panel.locator("header")).to_contain_text("Connected", timeout=20 * SECONDS)
+    expect(panel.locator("header")).to_contain_text("Connected", timeout=60 * SECONDS)
     assert "s3cret" not in admin.content()
 
     admin.goto(f"{base[0]}/alerts/?rule=new&kind=lag")
@@ -91,4 +91,4 @@ def test_a_broker_is_tried_added_seen_to_connect_and_a_rule_is_tried_on_it(admin
 
     admin.goto(f"{base[0]}/settings/?remove=shop")
     admin.get_by_role("button", name="Remove shop").click()
-    expect(panel).to_have_count(0, timeout=20 * SECONDS)
+    expect(panel).to_have_count(0, timeout=60 * SECONDS)

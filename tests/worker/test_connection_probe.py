@@ -77,6 +77,7 @@ async def test_a_kind_nobody_knows_is_said_and_not_raised() -> None:
 def test_a_try_takes_no_letter_out_of_a_queue() -> None:
     url = "rabbitmq://u:p@h:15672/v?take=dlq.a+dlq.b&prometheus=15692"
     assert collectors.harmless(url) == "rabbitmq://u:p@h:15672/v?prometheus=15692"
+    assert collectors.harmless("sqs://k:s@eu-central-1?take=*") == "sqs://k:s@eu-central-1"
     assert collectors.harmless("nats://u:p@h:1") == "nats://u:p@h:1"
 
 
