@@ -202,3 +202,11 @@ def test_what_waits_from_the_future_has_no_age_instead_of_none_at_all() -> None:
     row = ConsumerGroup.objects.get()
     assert (row.ready, row.oldest_at, row.method) == (7, None, "broker-exact")
     assert LagPoint.objects.filter(age_seconds__isnull=False).count() == 0
+
+
+def test_a_work_queue_is_never_near_its_end() -> None:
+    stream = {"source": "shop", "system": "nats", "destination": "JOBS", "kind": "stream"}
+    observations([DestinationSample(**stream, at=make.NOW, messages=9, published_total=99)], make.NOW)
+    lag.record([make.lag_sample("logs", destination="JOBS", ready=9)], make.NOW)
+    lag.record([make.lag_sample("worker", destination="JOBS", ready=9, lost=0)], make.NOW)
+    assert dict(ConsumerGroup.objects.values_list("name", "kept_share")) == {"logs": 100.0, "worker": None}
