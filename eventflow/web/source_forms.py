@@ -10,6 +10,7 @@ from eventflow.store.queries import source_setting as queries
 from eventflow.store.record import source_setting
 
 RETYPE = "type it again: the stored one is sent only to the kind, address and options that it was stored with"
+TAKEN = "there is a source of this name"
 OTHER_KEY = "type it again: the stored one was sealed with another secret key"
 
 
@@ -68,7 +69,7 @@ def check(form: Form) -> Setting | None:
     if form.editing and known is None:
         form.errors["name"] = "there is no such broker any more"
     elif not form.editing and "name" not in form.errors and queries.name_is_taken(form.name):
-        form.errors["name"] = "there is a source of this name"
+        form.errors["name"] = TAKEN
     if (
         known
         and form.keeps

@@ -54,7 +54,11 @@ class Described:
     def _look(self) -> tuple[dict[str, collect.Wish], list[SourceStatus]]:
         connection.close_if_unusable_or_obsolete()
         fixed = {source.name for source in sources.configured()}
-        rows = [row for row in queries.wanted() if row.name not in fixed]
+        every = queries.wanted()
+        for row in every:
+            if row.removed and row.name in fixed:  # what is told of that name is the other one's now
+                source_setting.gone(row.name)
+        rows = [row for row in every if row.name not in fixed]
         states = fares.states() if any(row.paused for row in rows) else {}
         self._drop({row.name for row in rows if row.removed})
         wishes, paused = {}, []

@@ -35,6 +35,12 @@ def test_a_new_secret_key_opens_what_an_older_one_sealed_and_seals_it_anew(setti
     assert queries.wanted()[0].setting == SHOP
 
 
+def test_of_two_people_who_take_one_name_at_once_the_first_one_has_it() -> None:
+    assert source_setting.add(SHOP, "ada", NOW)
+    assert not source_setting.add(Setting("shop", "nats", "other:4222"), "bob", NOW)
+    assert queries.wanted()[0].setting == SHOP
+
+
 def test_a_lost_secret_key_is_told_and_breaks_nothing_else(settings: Any) -> None:
     source_setting.add(SHOP, "ada", NOW)
     settings.SECRET_KEY = "another" * 8

@@ -78,6 +78,15 @@ async def test_a_broker_of_the_environment_goes_before_one_of_its_name(settings:
     assert [(source.name, source.url) for source in found] == [("shop", "nats://env:4222")]
 
 
+async def test_a_removed_broker_whose_name_the_environment_took_goes_and_leaves_what_is_told(settings: Any) -> None:
+    await sync_to_async(source_setting.add)(SHOP, "ada", make.NOW)
+    await sync_to_async(source_setting.remove)("shop", make.NOW)
+    await Source.objects.acreate(name="shop", system="nats")
+    settings.EVENTFLOW_SOURCES = ["shop=nats://env:4222"]
+    await Worker().look()
+    assert (await Source.objects.acount(), await SourceSetting.objects.acount()) == (1, 0)
+
+
 async def test_replays_reach_described_brokers_too() -> None:
     await sync_to_async(source_setting.add)(SHOP, "ada", make.NOW)
     found = await sync_to_async(described.configured)()

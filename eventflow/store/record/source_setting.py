@@ -13,18 +13,21 @@ from eventflow.store import sealed
 from eventflow.store.models import Source, SourceSetting
 
 
-def add(setting: Setting, by: str, now: datetime) -> None:
-    """A new broker. The caller has checked that its name is free."""
-    SourceSetting.objects.create(
+def add(setting: Setting, by: str, now: datetime) -> bool:
+    """A new broker; False when somebody else took its name meanwhile."""
+    _, added = SourceSetting.objects.get_or_create(
         name=setting.name,
-        scheme=setting.scheme,
-        address=setting.address,
-        user=setting.user,
-        sealed_password=sealed.seal(setting.password),
-        options=setting.options,
-        created_by_name=by,
-        changed_at=now,
+        defaults={
+            "scheme": setting.scheme,
+            "address": setting.address,
+            "user": setting.user,
+            "sealed_password": sealed.seal(setting.password),
+            "options": setting.options,
+            "created_by_name": by,
+            "changed_at": now,
+        },
     )
+    return added
 
 
 @transaction.atomic

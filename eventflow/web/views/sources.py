@@ -129,7 +129,9 @@ def save(request: HttpRequest) -> HttpResponse:
         return _page(request, form, status=422)
     now, facts = timezone.now(), {"kind": setting.scheme, "address": setting.address}
     if not form.editing:
-        source_setting.add(setting, request.user.get_username(), now)
+        if not source_setting.add(setting, request.user.get_username(), now):
+            form.errors["name"] = source_forms.TAKEN
+            return _page(request, form, status=422)
         return _done(request, "source.add", setting.name, f"Added {setting.name}; it connects within seconds", **facts)
     changed = source_setting.change(setting, now, keep_password=form.keeps)
     if changed is None:
