@@ -4,10 +4,10 @@ BROKER ?= nats
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help setup run demo test check fix bench shots picture
+.PHONY: help setup run demo test check fix bench shots picture services services-stop
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 # A stamp is newer than pyproject.toml exactly when the environment holds what it asks for.
 define install
@@ -60,6 +60,13 @@ fix: setup ## let the linters mend what they can
 
 bench: setup ## the short form of every published figure
 	@$(PY) -m benchmarks
+
+services: setup ## real brokers and databases on loopback, installed where needed; says where they are
+	@$(PYTHON) tests/install_services.py kafka nats postgres rabbitmq redis
+	@$(PY) -m tests.running_services start
+
+services-stop: ## end what 'make services' started
+	@test ! -x $(PY) || $(PY) -m tests.running_services stop
 
 shots: setup ## a screenshot of every page (light, dark, 390 px) into shots/; needs Chromium
 	@$(PY) -m tests.journeys.shots

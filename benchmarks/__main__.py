@@ -3,10 +3,18 @@
 import sys
 from pathlib import Path
 
-from benchmarks import kafka, lag, live, nats, start
+from benchmarks import collect_memory, kafka, lag, live, nats, redis_rabbitmq, start
 from benchmarks.figures import keep, table
 
-found = [*lag.measure(), *nats.measure(), *kafka.measure(), *start.measure(), *live.measure()]
+found = [
+    *lag.measure(),
+    *nats.measure(),
+    *kafka.measure(),
+    *redis_rabbitmq.measure(queues=1000),
+    *collect_memory.measure(cycles=100),
+    *start.measure(),
+    *live.measure(),
+]
 print(table(found))
 keep(found, Path("bench.json"))
 sys.exit(not all(one.ok for one in found))

@@ -1,21 +1,18 @@
-"""What lag costs with many groups: one recorded batch, the table's reads, and the page; in CPU seconds, on any machine.
+"""What lag costs: many groups recorded, their table and page, one group's page with a day of samples; in CPU seconds.
 
 python -m benchmarks.lag [--groups 1000] [--rounds 9]
 """
 
 # ruff: noqa: PLC0415  # Eventflow's settings read the folder that `_installed` makes
 import argparse
-import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks import child
 from benchmarks.figures import Figure, table
 
 if TYPE_CHECKING:
@@ -25,20 +22,12 @@ if TYPE_CHECKING:
 HISTORY_SECONDS = 300
 POLL = 2.0
 STORED_SECONDS = 6.0
+DAY_SECONDS, SAMPLE_SECONDS = 86_400, 15
 
 
 def measure(groups: int = 1000, rounds: int = 7) -> list[Figure]:
-    """In a process of its own: Django is set up once in each, with one database."""
-    command = [sys.executable, "-m", "benchmarks.lag", "--child", "--groups", str(groups), "--rounds", str(rounds)]
-    with tempfile.TemporaryDirectory(prefix="eventflow-lag-") as folder:
-        environment = os.environ | {"EVENTFLOW_DATA": folder, "DJANGO_SETTINGS_MODULE": "eventflow.settings"}
-        environment.pop("DATABASE_URL", None)
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    figures = []
-    for line in done.stdout.splitlines():
-        name, value, unit, must, aim = line.split("\t")
-        figures.append(Figure(name, float(value), unit, must=float(must), aim=float(aim)))
-    return figures
+    """In a process of its own."""
+    return child.figures("benchmarks.lag", "--groups", str(groups), "--rounds", str(rounds))
 
 
 def _cpu(work: Callable[[], object]) -> float:
@@ -77,12 +66,7 @@ def _samples(groups: int, at: datetime, second: float, chance: random.Random) ->
 
 
 def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+    child.django()
     from eventflow.store.models import ConsumerGroup
     from eventflow.store.queries import lag as queries
     from eventflow.store.record import lag
@@ -109,6 +93,7 @@ def _run(groups: int, rounds: int) -> list[tuple[str, float, str, float, float]]
         (f"lag: {groups} windows read after a start", restarted, "CPU s", 5.0, 2.0),
         (f"lag: table of {groups} groups read", median(read), "CPU s", 0.2, 0.1),
         (f"lag: page of {groups} groups", median(page), "CPU s", 0.2, 0.1),
+        *_group_page(rounds),
     ]
 
 
@@ -160,6 +145,51 @@ def _page(rounds: int) -> list[float]:
     return taken[1:]
 
 
+def _group_page(rounds: int) -> list[tuple[str, float, str, float, float]]:
+    """One group with a day of samples each 15 s and 24 partitions: its page, and the chart that costs most."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    from eventflow.store.models import ConsumerGroup, LagPoint, PartitionMinute, Rebalance
+    from eventflow.store.record import lag_history
+
+    now = datetime.now(UTC)
+    group = ConsumerGroup.objects.create(
+        source="bench", system="kafka", destination="orders", name="a day", seen_at=now, members=6,
+        assignment=[{"id": f"m-{n}", "client": f"payment-{n}", "host": "", "partitions": [str(n)]} for n in range(6)],
+    )  # fmt: skip
+    ConsumerGroup.objects.filter(pk=group.pk).update(first_seen_at=now - timedelta(days=1))
+    points, minutes = [], []
+    for number in range(DAY_SECONDS // SAMPLE_SECONDS):
+        at = now - timedelta(seconds=number * SAMPLE_SECONDS)
+        ready = number * 7919 % 1000
+        points.append(LagPoint(group=group, at=at, ready=ready, age_seconds=ready / 9, published_total=90_000 - number))
+    LagPoint.objects.bulk_create(points, batch_size=1000)
+    for number in range(DAY_SECONDS // 60):
+        at = now.replace(second=0, microsecond=0) - timedelta(minutes=number)
+        parts = {str(n): [number * (n + 1) % 977, number % 977] for n in range(24)}
+        minutes.append(PartitionMinute(group=group, at=at, partitions=parts))
+    PartitionMinute.objects.bulk_create(minutes, batch_size=1000)
+    Rebalance.objects.bulk_create(
+        [Rebalance(group=group, at=now - timedelta(hours=n), members=6, moved=n) for n in range(24)]
+    )
+    lag_history.compact(now)
+    client = Client(headers={"host": "127.0.0.1"})
+    client.force_login(get_user_model().objects.get(username="bench"))
+    page, chart = f"/lag/groups/{group.pk}/?range=24h", f"/lag/groups/{group.pk}/charts/messages/?range=24h"
+    taken: dict[str, list[float]] = {page: [], chart: []}
+    for url, times in taken.items():
+        for _ in range(rounds + 1):
+            begun = time.process_time()
+            answer = client.get(url)
+            times.append(time.process_time() - begun)
+            assert answer.status_code == 200, answer.status_code
+    return [
+        ("lag: page of a group with 24 h each 15 s, 24 partitions", median(taken[page][1:]), "CPU s", 0.2, 0.1),
+        ("lag: its chart", median(taken[chart][1:]), "CPU s", 0.2, 0.1),
+    ]
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--groups", type=int, default=1000)
@@ -167,8 +197,10 @@ def main() -> None:
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     wanted = options.parse_args()
     if wanted.child:
-        for row in _run(wanted.groups, wanted.rounds):
-            print("\t".join(map(str, row)))
+        child.tell(
+            Figure(name, value, unit, must=must, aim=aim)
+            for name, value, unit, must, aim in _run(wanted.groups, wanted.rounds)
+        )
     else:
         print(table(measure(wanted.groups, wanted.rounds)))
 

@@ -18,6 +18,7 @@ SCHEMES = {
     "rabbitmqs": "collectors.rabbitmq",
     "redis-streams": "collectors.redis_streams",
     "rediss-streams": "collectors.redis_streams",
+    "sqs": "collectors.sqs",
 }
 
 

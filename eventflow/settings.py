@@ -64,6 +64,9 @@ EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
 EVENTFLOW_SPAN_FORMAT = "eventflow.worker.formats.otlp"
 """The format of stored requests: the store keeps what receivers give it and knows no protocol."""
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
+EVENTFLOW_RETENTION_GIGABYTES = (
+    _number("EVENTFLOW_RETENTION_GIGABYTES", 1) if os.environ.get("EVENTFLOW_RETENTION_GIGABYTES") else None
+)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 EVENTFLOW_DEMO = _flag("EVENTFLOW_DEMO", False)

@@ -14,7 +14,7 @@ import pytest
 from demo import kafka
 from tests import required
 from tests.redis_rabbitmq import RABBITMQ, RabbitMqServer, RedisServer
-from tests.services import KafkaServer, NatsServer
+from tests.services import KafkaServer, NatsServer, SqsServer
 
 
 @pytest.fixture
@@ -94,6 +94,15 @@ def redis_process(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 def redis_server(redis_process: Callable[..., RedisServer]) -> RedisServer:
     """A fresh Redis server."""
     return redis_process()
+
+
+@pytest.fixture
+def sqs_server(tmp_path: Path) -> Iterator[SqsServer]:
+    """A fresh server that speaks SQS."""
+    pytest.importorskip("moto.server")
+    server = SqsServer(tmp_path / "sqs")
+    yield server.start()
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 What a test starts it stops; nothing is left behind and nothing is shared between tests.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -44,14 +43,22 @@ class NatsServer:
         self.folder = folder
         self.port = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
-        store = f'jetstream {{ store_dir: "{folder / "store"}", max_mem: 64MB, max_file: 1GB }}\n' if jetstream else ""
-        self._config = folder / "nats.conf"
-        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{store}{extra}\n")
         self._process: subprocess.Popen[bytes] | None = None
+        self._store = (
+            f'jetstream {{ store_dir: "{folder / "store"}", max_mem: 64MB, max_file: 1GB }}' if jetstream else ""
+        )
+        self._config = folder / "nats.conf"
+        self.configure(extra)
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    def configure(self, extra: str) -> None:
+        """Write the configuration; a running server takes it up at once."""
+        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{self._store}\n{extra}\n")
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def url_as(self, user: str, password: str) -> str:
         return f"nats://{user}:{password}@127.0.0.1:{self.port}"
@@ -89,6 +96,42 @@ class NatsServer:
             process.wait()
 
 
+class SqsServer:
+    """moto's server, which speaks SQS and CloudWatch: real HTTP, a real clock, nothing of Amazon's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"sqs://key:s3cret@eu-central-1?endpoint={self.endpoint}&every=0.1"
+
+    def start(self) -> "SqsServer":
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with (self.folder / "moto.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"moto did not start:\n{(self.folder / 'moto.log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
 class KafkaServer:
     """An Apache Kafka of one node. Ports and log folder stay the same over restarts; `settings` are server.properties.
 
@@ -103,11 +146,12 @@ class KafkaServer:
         scram: Sequence[str] = (),
         port: int | None = None,
         heap: str = kafka.HEAP,
+        cluster: str = "",
     ) -> None:
         self.folder = folder
         self.port, self.controller_port = port or free_port(), free_port()
         self._settings = dict(settings)
-        self._scram, self._heap = scram, heap
+        self._scram, self._heap, self._cluster = scram, heap, cluster
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -119,6 +163,10 @@ class KafkaServer:
         return f"kafka://{self.address}"
 
     def start(self) -> "KafkaServer":
+        return self.spawn().wait()
+
+    def spawn(self) -> "KafkaServer":
+        """Begin to start: one of several nodes answers only when most of them are there."""
         settings = {
             name: value.replace("{port}", str(self.port)).replace("{controller}", str(self.controller_port))
             for name, value in self._settings.items()
@@ -128,28 +176,30 @@ class KafkaServer:
             kafka.properties(self.folder, self.port, self.controller_port, settings),
             self._scram,
             self._heap,
+            self._cluster,
         )
-        log_path = self.folder / "kafka.log"
-        with log_path.open("ab") as log:
+        with (self.folder / "kafka.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        return self
+
+    def wait(self) -> "KafkaServer":
+        """Until it answers."""
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return self
             time.sleep(0.05)
         self.kill()
-        raise RuntimeError(f"Kafka did not start:\n{log_path.read_text()[-2000:]}")
+        raise RuntimeError(f"Kafka did not start:\n{(self.folder / 'kafka.log').read_text()[-2000:]}")
 
-    def groups_as_the_tool_tells(self) -> str:
+    def groups_as_the_tool_tells(self, tool: str = kafka.TOOL_GROUPS) -> str:
         """What Kafka's own ConsumerGroupCommand says of every group."""
-        command = ["--bootstrap-server", self.address, "--describe", "--all-groups"]
-        done = subprocess.run(
-            kafka.java(kafka.TOOL_GROUPS, *command, options=["-XX:TieredStopAtLevel=1"]),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+        return self.tool(tool, "--describe", "--all-groups")
+
+    def tool(self, main: str, *words: str) -> str:
+        """What one of Kafka's own programs says."""
+        command = kafka.java(main, "--bootstrap-server", self.address, *words, options=["-XX:TieredStopAtLevel=1"])
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -168,6 +218,51 @@ class KafkaServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class KafkaCluster:
+    """Several nodes, each broker and controller; everything that Kafka keeps for itself is kept by all of them."""
+
+    def __init__(self, folder: Path, nodes: int = 3) -> None:
+        controllers = [free_port() for _ in range(nodes)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        copies = {
+            f"{topic}.replication.factor": str(nodes)
+            for topic in ("default", "offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        }
+        cluster = kafka.new_identity()
+        self.nodes = {}
+        for number, controller in enumerate(controllers, 1):
+            settings = copies | {
+                "node.id": str(number),
+                "controller.quorum.voters": voters,
+                "controller.quorum.bootstrap.servers": "",
+                "broker.session.timeout.ms": "3000",
+                "broker.heartbeat.interval.ms": "500",
+                "auto.leader.rebalance.enable": "false",
+            }
+            server = KafkaServer(folder / f"node-{number}", settings, cluster=cluster, heap="256m")
+            server.controller_port = controller
+            self.nodes[number] = server
+
+    @property
+    def address(self) -> str:
+        return ",".join(server.address for server in self.nodes.values())
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.address}"
+
+    def start(self) -> "KafkaCluster":
+        for server in self.nodes.values():
+            server.spawn()
+        for server in self.nodes.values():
+            server.wait()
+        return self
+
+    def kill(self) -> None:
+        for server in self.nodes.values():
+            server.kill()
 
 
 def postgres_binaries() -> Path | None:
@@ -311,41 +406,3 @@ def _answers(process: "subprocess.Popen[bytes]", port: int, seconds: float = 30)
     process.kill()
     process.wait()
     raise RuntimeError(f"nobody listens on port {port}")
-
-
-def up(names: Sequence[str], folder: Path) -> None:
-    """Start these servers, say where they are, and stop them on Ctrl-C."""
-    from tests.redis_rabbitmq import RabbitMqServer, RedisServer  # noqa: PLC0415 - that module needs this one
-
-    makers = {
-        "kafka": lambda: KafkaServer(folder / "kafka"),
-        "nats": lambda: NatsServer(folder / "nats"),
-        "postgres": lambda: PostgresServer(folder / "postgres"),
-        "rabbitmq": lambda: RabbitMqServer(folder / "rabbitmq"),
-        "redis": lambda: RedisServer(folder / "redis"),
-    }
-    started = []
-    try:
-        for name in names or sorted(makers):
-            try:
-                started.append(makers[name]().start())
-                where = started[-1].url
-                print(f"{name:9} {where() if callable(where) else where}", flush=True)
-            except (RuntimeError, OSError, kafka.MissingError) as error:
-                print(f"{name:9} is not here: {error}", flush=True)
-        while True:
-            signal.pause()
-    except KeyboardInterrupt:
-        print("Stopping.")
-    finally:
-        for server in started:
-            (server.kill if hasattr(server, "kill") else server.stop)()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.services", description=up.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="kafka, nats, postgres, rabbitmq, redis; all without")
-    with tempfile.TemporaryDirectory(prefix="eventflow-services-") as place:
-        Path(place).chmod(0o755)  # PostgreSQL runs as nobody under root
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        up(parser.parse_args().names, Path(place))

@@ -11,24 +11,28 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
-from collectors.kafka.address import Address
-from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, GroupsClient, NotAllowedError
+from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, UNREADABLE, GroupsClient, NotAllowedError
 from collectors.kafka.parse import Partition, Record, instant, text
 
 try:
     from aiokafka import TopicPartition
     from aiokafka.abc import AbstractTokenProvider
     from aiokafka.cluster import ClusterMetadata
-    from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+    from aiokafka.errors import (
+        IncompatibleBrokerVersion,
+        KafkaConnectionError,
+        KafkaError,
+        TopicAuthorizationFailedError,
+    )
     from aiokafka.helpers import create_ssl_context
-    from aiokafka.protocol.offset import OffsetRequest
 except ImportError:
     raise CollectorError(
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
     ) from None
 
 from collectors.kafka.connections import Connections, Reader
-from collectors.kafka.oauth import fetch_token
+from collectors.kafka.list_offsets import ListOffsets
+from collectors.kafka.oauth import Tokens
 
 LATEST, EARLIEST = -1, -2
 UNCOMMITTED, COMMITTED = 0, 1
@@ -52,12 +56,12 @@ class Answer:
     refused: frozenset[Partition]
 
 
-class _Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the library ships no types
-    def __init__(self, address: Address) -> None:
-        self._address = address
+class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # the library ships no types
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
     async def token(self) -> str:
-        return (await asyncio.to_thread(fetch_token, self._address))[0]
+        return (await asyncio.to_thread(self._tokens.current))[0]
 
 
 class Client(GroupsClient):
@@ -80,7 +84,7 @@ class Client(GroupsClient):
 
     async def connect(self) -> None:
         """Connect once. Raises CollectorError quickly; permanent when the cluster knows us not."""
-        self._open_admin()
+        await self._open_admin()
         try:
             self._client = Connections(self._options(), metadata_max_age_ms=3_600_000)
             await self._ends(self._client.bootstrap(), CONNECT_SECONDS * (len(self.address.servers) + 1))
@@ -100,7 +104,7 @@ class Client(GroupsClient):
         if where.tls:
             options["ssl_context"] = create_ssl_context(cafile=where.ca, certfile=where.certificate, keyfile=where.key)
         if where.mechanism == "OAUTHBEARER":
-            options |= {"sasl_mechanism": where.mechanism, "sasl_oauth_token_provider": _Tokens(where)}
+            options |= {"sasl_mechanism": where.mechanism, "sasl_oauth_token_provider": _TokenProvider(self._tokens)}
         elif where.mechanism:
             options |= {
                 "sasl_mechanism": where.mechanism,
@@ -114,7 +118,7 @@ class Client(GroupsClient):
         if isinstance(error, CollectorError) and error.permanent:
             return error
         if isinstance(error, (FileNotFoundError, ValueError)):
-            return CollectorError("a certificate file named in the source's URL can't be read", permanent=True)
+            return CollectorError(UNREADABLE, permanent=True)
         return await self._why()
 
     async def close(self) -> None:
@@ -179,7 +183,7 @@ class Client(GroupsClient):
     async def _offsets_of(self, node: int, topics: list[tuple[str, Any]], isolation: int) -> Any:
         self.calls += 1
         try:
-            answer = await self._ends(self._client.send(node, OffsetRequest(-1, isolation, topics)))
+            answer = await self._ends(self._client.send(node, ListOffsets(isolation, topics)))
         except (KafkaError, OSError):
             broker = self._client.cluster.broker_metadata(node)
             where = f"{broker.host}:{broker.port}" if broker else f"node {node}"
@@ -188,6 +192,27 @@ class Client(GroupsClient):
                 "is it down, or does its advertised.listeners fit this network?"
             ) from None
         return answer.topics
+
+    # Requests that neither library has
+
+    def nodes(self) -> list[int]:
+        """Every broker's number."""
+        return [broker.nodeId for broker in self._client.cluster.brokers()]
+
+    async def ask(self, node: int, request: Any) -> Any:
+        """One request to one broker. Raises IncompatibleBrokerVersion when it does not know it."""
+        self.calls += 1
+        try:
+            return await self._ends(self._client.send(node, request))
+        except IncompatibleBrokerVersion:
+            raise
+        except (KafkaError, OSError):
+            raise CollectorError(f"Kafka at {self.address.shown} did not answer: connection lost") from None
+
+    async def coordinator(self, kind: int, key: str) -> int:
+        """Which broker coordinates it. Raises KafkaError while it is being chosen."""
+        self.calls += 1
+        return int(await self._ends(self._client.coordinator_lookup(kind, key)))
 
     # Records
 

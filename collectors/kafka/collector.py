@@ -15,8 +15,18 @@ from collectors.kafka.letters import Letters, Look
 from collectors.kafka.markers import Markers
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.places import Finder, Place
+from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from collectors.kafka.topic_settings import TopicSettings
+from collectors.kafka.transactions import Transactions
+from eventflow.domain.observations import (
+    DestinationSample,
+    GroupMember,
+    GroupMembers,
+    LagSample,
+    Observation,
+    SourceStatus,
+)
 
 POLL_SECONDS = 5.0
 SLOW_SECONDS = 60.0
@@ -26,8 +36,9 @@ SOON_SECONDS, STARTS_SECONDS = 10.0, 30.0
 """Up to so few partitions the topic list and the first offsets are asked for this often, else once a minute."""
 GONE = frozenset({"dead"})
 
-TOPICS, GROUPS, MEMBERS, COMMITS, READ = (
-    "list topics", "list all groups", "describe groups", "read committed offsets", "read messages",
+TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ = (
+    "list topics", "list all groups", "describe groups", "read committed offsets", "read topic settings",
+    "read messages",
 )  # fmt: skip
 
 
@@ -50,6 +61,9 @@ class KafkaCollector:
         self._client = Client(url, name)
         self._finder = Finder()
         self._markers = Markers()
+        self._shares = ShareGroups()
+        self._settings = TopicSettings()
+        self._transactions = Transactions()
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
@@ -57,8 +71,8 @@ class KafkaCollector:
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
+        self._consumers: dict[str, tuple[GroupMember, ...]] = {}
         self._asked_at: dict[str, float] = {}
-        self._unseen: set[str] = set()
         self._silent: set[str] = set()
 
     @property
@@ -68,8 +82,9 @@ class KafkaCollector:
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
-        self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, READ), "unknown")
+        self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ), "unknown")
         self._asked_at.clear()
+        self._consumers.clear()
         try:
             await self._client.connect()
             whole = await self._client.may_see_all_groups()
@@ -81,13 +96,17 @@ class KafkaCollector:
     async def _cycle(self, emit: Emit) -> None:
         started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
         await self._look_at_topics()
-        groups = await self._look_at_groups()
+        shared = await self._look_at_share_groups()
+        groups = [*await self._look_at_groups(), *shared]
+        self._groups |= {group.name: group for group in shared}
         ends, now = await self._look_at_ends()
+        self._shares.count(shared, ends.end)
         oldest = await self._look_at_times(groups, ends, now)
-        await self._markers.look(self._client, groups, ends)
+        await self._look_at_gaps(groups, ends, now)
         places = await self._places(ends)
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
+        samples += self._members(groups, now)
         if samples:
             await emit(samples)
         if self._rights[READ] != "denied" or places:
@@ -122,17 +141,15 @@ class KafkaCollector:
 
     async def _look_at_groups(self) -> list[Group]:
         """Groups with members and commits. Members are asked for when the state changed, else once a minute in turn."""
-        found = [group for group in await self._client.groups() if group.state not in GONE]
-        shared = [group for group in found if group.kind not in ("classic", "consumer", "unknown")]
-        self._unseen = {group.name for group in shared}
-        groups = [group for group in found if group.name not in self._unseen]
+        groups = [group for group in await self._client.groups() if group.state not in GONE]
         now = time.monotonic()
         for group in groups:
             known = self._groups.get(group.name)
             if group.state == "empty":
-                group.members, group.described_at = 0, now
+                group.members, group.consumers, group.described_at = 0, (), now
             elif known is not None and known.state == group.state:
                 group.members, group.assigned, group.readers = known.members, known.assigned, known.readers
+                group.consumers = known.consumers
                 group.described_at = known.described_at
         self._groups = {group.name: group for group in groups}
         # A member may join or leave without a change of state that we happen to see: look again soon, then rarely.
@@ -146,8 +163,15 @@ class KafkaCollector:
                 group.described_at = now
         refused, self._silent = await self._client.commits(groups)
         if groups:
-            self._rights[COMMITS] = "denied" if refused else "allowed"
+            self._rights[COMMITS] = "denied" if refused or self._shares.refused else "allowed"
         return [group for group in groups if group.name not in refused | self._silent]
+
+    async def _look_at_share_groups(self) -> list[Group]:
+        """Asked for by their own requests; which there are, only now and then."""
+        if self._due("share groups", SOON_SECONDS):
+            await self._shares.find(self._client)
+        groups = [group for group in await self._shares.look(self._client) if group.state not in GONE]
+        return groups
 
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
         every = [partition for partitions in self._partitions.values() for partition in partitions]
@@ -182,6 +206,16 @@ class KafkaCollector:
         if questions:
             self._take(await self._client.offsets(questions), questions, ends)
         return self._times
+
+    async def _look_at_gaps(self, groups: list[Group], ends: Ends, now: datetime) -> None:
+        """Where offsets wait that hold no record, or none that a reader of committed records may have yet."""
+        await self._settings.look(self._client, self._topics)
+        if self._settings.allowed is not None:
+            self._rights[SETTINGS] = "allowed" if self._settings.allowed else "denied"
+        counted = [group for group in groups if group.kind != parse.SHARE]
+        await self._markers.look(self._client, counted, ends, self._settings.compacted)
+        if self._due("transactions", STARTS_SECONDS):
+            await self._transactions.look(self._client, self._times.keys(), ends, int(now.timestamp() * 1000))
 
     def _take(self, answer: Answer, questions: Mapping[Partition, int], ends: Ends) -> None:
         for partition, (offset, at) in answer.found.items():
@@ -231,6 +265,17 @@ class KafkaCollector:
                 samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest, proved=proved))
         return samples
 
+    def _members(self, groups: list[Group], now: datetime) -> list[GroupMembers]:
+        """Who is in which group, where that changed since it was told last."""
+        found = []
+        for group in groups:
+            if group.consumers is not None and self._consumers.get(group.name) != group.consumers:
+                self._consumers[group.name] = group.consumers
+                found.append(GroupMembers(self.name, self.system, group.name, now, group.consumers))
+        for gone in self._consumers.keys() - self._groups.keys():
+            del self._consumers[gone]
+        return found
+
     def _status(self, started: float, calls: int, received: int) -> SourceStatus:
         return SourceStatus(
             self.name,
@@ -256,11 +301,12 @@ class KafkaCollector:
             said.append("Some groups may not be looked at: grant Describe on group *.")
         if self._rights[READ] == "denied":
             said.append("Messages may not be read, so dead letters are not shown: grant Read on their topics.")
+        said += self._transactions.remarks()
+        if gaps := sorted(self._settings.compacted & {partition.topic for partition in self._times}):
+            shown = ", ".join(gaps[:3]) + (" …" if len(gaps) > 3 else "")
+            said.append(f"On compacted topics lag is at most so much, some offsets there hold no record: {shown}.")
         if self._silent:
             said.append(f"{len(self._silent)} groups could not be looked at now: their coordinator gave no answer.")
-        if self._unseen:
-            names = ", ".join(sorted(self._unseen)[:5])
-            said.append(f"Share groups are known by name only, their lag is told by no client library yet: {names}.")
         return said
 
 

@@ -9,21 +9,23 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
+from collectors.kafka import parse
 from collectors.kafka.address import Address
 from collectors.kafka.parse import Group, Partition
 
 try:
     import confluent_kafka as rd
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # it is meant to be
 except ImportError:
     raise CollectorError(
         "watching Kafka needs the packages aiokafka and confluent-kafka: pip install 'eventflow[kafka]'", permanent=True
     ) from None
 
-from collectors.kafka.oauth import fetch_token
+from collectors.kafka.oauth import Tokens
 
 ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 4
+UNREADABLE = "a certificate file named in the source's URL can't be read"
 T = TypeVar("T")
 
 
@@ -47,6 +49,7 @@ class GroupsClient:
         self._admin: Any = None
         self._admin_bytes = 0
         self._trouble: Any = None
+        self._tokens = Tokens(self.address)
 
     def librdkafka(self) -> dict[str, Any]:
         """confluent-kafka's configuration of a client here."""
@@ -58,13 +61,25 @@ class GroupsClient:
             "log_level": 0,
         }
         if self.address.mechanism == "OAUTHBEARER":
-            options["oauth_cb"] = lambda _: fetch_token(self.address)
+            options["oauth_cb"] = lambda _: self._tokens.current()
         return options
 
-    def _open_admin(self) -> None:
+    async def fresh_token(self) -> None:
+        """Have a token that lasts, so that the libraries' callbacks find one at once. Raises CollectorError."""
+        if self.address.mechanism == "OAUTHBEARER":
+            await asyncio.to_thread(self._tokens.current)
+
+    async def _open_admin(self) -> None:
+        """Raises CollectorError, permanent for files that can't be read. It may wait for a token, so not here."""
         self._trouble = None
+        await self.fresh_token()
         told = {"statistics.interval.ms": 1000, "stats_cb": self._on_statistics, "error_cb": self._on_error}
-        self._admin = AdminClient(self.librdkafka() | told)
+        try:
+            self._admin = await asyncio.to_thread(AdminClient, self.librdkafka() | told)
+        except rd.KafkaException as error:
+            if error.args[0].code() == rd.KafkaError._INVALID_ARG:
+                raise CollectorError(UNREADABLE, permanent=True) from None
+            raise CollectorError(f"no client for Kafka at {self.address.shown}: {error.args[0].name()}") from None
 
     def _on_error(self, error: Any) -> None:
         if error.code() != rd.KafkaError._ALL_BROKERS_DOWN:
@@ -130,9 +145,29 @@ class GroupsClient:
         granted = {operation.name for operation in found.authorized_operations or ()}
         return None if not granted else bool(granted & {"DESCRIBE", "ALL"})
 
+    async def cleanup_policies(self, topics: Iterable[str]) -> dict[str, str]:
+        """Each topic's cleanup.policy; what is gone is left out. Raises NotAllowedError when all are refused."""
+        self.calls += 1
+        wanted = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        found: dict[str, str] = {}
+        refusal: NotAllowedError | None = None
+        for resource, future in self._admin.describe_configs(wanted).items():
+            try:
+                found[resource.name] = str(
+                    (await self._future(future, "DescribeConfigs on topics"))["cleanup.policy"].value
+                )
+            except NotAllowedError as error:
+                refusal = error
+            except (CollectorError, KeyError):
+                continue  # gone meanwhile
+        if refusal is not None and not found:
+            raise refusal
+        return found
+
     async def groups(self) -> list[Group]:
         """Every group we may see: name, kind (classic, consumer, other) and state. One request per broker."""
         self.calls += max(1, self.brokers)
+        await self.fresh_token()
         found = await self._future(self._admin.list_consumer_groups(), "Describe on the cluster")
         if found.errors:  # a part of the groups would look as if the others were gone
             why = found.errors[0].str()[:200]
@@ -163,11 +198,14 @@ class GroupsClient:
             except CollectorError:
                 continue  # gone meanwhile, or its coordinator moves: the next cycle tells
             group.members, group.assigned, group.readers = len(found.members), set(), {}
+            consumers = []
             for member in found.members:
                 read = {Partition(p.topic, p.partition) for p in _assigned(member)}
+                consumers.append(parse.member(member.member_id, member.client_id, member.host, read))
                 group.assigned |= read
                 for topic in {partition.topic for partition in read}:
                     group.readers[topic] = group.readers.get(topic, 0) + 1
+            group.consumers = tuple(sorted(consumers, key=lambda one: one.id))
         return allowed
 
     async def commits(self, groups: Iterable[Group]) -> tuple[set[str], set[str]]:

@@ -1,15 +1,18 @@
-"""Offsets that hold no message: transaction markers make a caught-up group look one behind for ever.
+"""Offsets that hold no message: transaction markers make a caught-up group look one behind for ever, and compaction
+leaves gaps.
 
-Where so little waits and nothing moves, the few offsets are read once and their messages counted: a proof, not a guess.
-Needs Read on the topic; where that is missing the broker's number stands.
+Where little waits and nothing moves, the offsets are read once and their messages counted: a proof, not a guess. Needs
+Read on the topic; where that is missing the broker's number stands.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from collectors.kafka.client import Client, NotAllowedError
 from collectors.kafka.parse import Ends, Group, Partition
 
 FEW = 4
+FEW_OF_COMPACTED = 1000
+OFFSETS_A_CYCLE = 2000
 LOOKS = 3
 READS_A_CYCLE = 20
 Place = tuple[Partition, int]
@@ -24,26 +27,30 @@ class Markers:
         self._proved: dict[Place, tuple[int, int]] = {}
         self._refused: set[str] = set()
 
-    async def look(self, client: Client, groups: Iterable[Group], ends: Ends) -> None:
+    async def look(self, client: Client, groups: Iterable[Group], ends: Ends, compacted: Collection[str] = ()) -> None:
         """Read what waits where few offsets have waited unmoved for some cycles."""
+        budget = OFFSETS_A_CYCLE
         looks: dict[Place, tuple[int, int]] = {}
         ranges: dict[Partition, tuple[int, int]] = {}
         for group in groups:
             for partition, committed in group.commits.items():
                 end, place = ends.end.get(partition, committed), (partition, committed)
-                if not 0 < end - committed <= FEW or partition.topic in self._refused:
+                waiting = end - committed
+                few = FEW_OF_COMPACTED if partition.topic in compacted else FEW
+                if not 0 < waiting <= few or partition.topic in self._refused:
                     continue
                 before, count = self._looks.get(place, (end, 0))
                 looks[place] = (end, count + 1 if before == end else 1)
                 known = self._proved.get(place, (-1, 0))[0] == end
-                if looks[place][1] >= LOOKS and not known and len(ranges) < READS_A_CYCLE:
+                if looks[place][1] >= LOOKS and not known and len(ranges) < READS_A_CYCLE and waiting <= budget:
+                    budget -= waiting
                     ranges.setdefault(partition, (committed, end))
         self._looks = looks
         self._proved = {place: proof for place, proof in self._proved.items() if place in looks}
         if not ranges:
             return
         try:
-            records, reached = await client.read(ranges, at_most=FEW * READS_A_CYCLE)
+            records, reached = await client.read(ranges, at_most=OFFSETS_A_CYCLE)
         except NotAllowedError as refusal:
             self._refused |= refusal.topics or {partition.topic for partition in ranges}
             return

@@ -4,20 +4,24 @@ Promises: no commit is unknown and not zero, a commit past the end is unknown, l
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
 from collectors.kafka.times import Estimate
-from eventflow.domain.observations import LagSample
+from eventflow.domain.observations import GroupMember, LagSample
 
 SYSTEM = "kafka"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SHARE = "share"
 
 NO_COMMIT = "nothing is committed here yet: where the group begins depends on its auto.offset.reset"
 PAST_END = "the commit lies past the end: the topic was made anew or cut short"
 NOT_ASSIGNED = "its members are connected but none is assigned this topic: the group reads it no more"
 NO_END = "the broker told no end offset"
+NOT_BEGUN = "the share group has not begun to read here yet"
+NO_SHARE_LAG = "Kafka tells a share group's lag from 4.2 on"
 MANY = 100
 """A quiet topic keeps few messages; that the newest few of them wait for a moment risks nothing."""
 
@@ -56,8 +60,21 @@ class Group:
     members: int | None = None
     assigned: set[Partition] = field(default_factory=set)
     readers: dict[str, int] = field(default_factory=dict)
+    consumers: tuple[GroupMember, ...] | None = None
+    """The members themselves; None while they were not asked for."""
     described_at: float = 0.0
     commits: dict[Partition, int] = field(default_factory=dict)
+    """A share group's: where the first record lies that it has not done."""
+    told: dict[Partition, int] = field(default_factory=dict)
+    """A share group's lag in the broker's own words; -1: it tells none."""
+    done: dict[Partition, int] = field(default_factory=dict)
+    """A share group's: how many records it has done, in any order."""
+
+
+def member(name: str, client: str, host: str, read: Iterable[Partition]) -> GroupMember:
+    """One consumer with what it reads, in order."""
+    places = tuple((at.topic, str(at.number)) for at in sorted(read))
+    return GroupMember(name, client or "", (host or "").lstrip("/"), places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +106,8 @@ def instant(milliseconds: int | None) -> datetime | None:
     if milliseconds is None or milliseconds < 0:
         return None
     try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
         return None
 
 
@@ -124,6 +141,16 @@ def waiting(committed: int | None, start: int | None, end: int | None) -> tuple[
     return end - max(committed, start or 0), None
 
 
+def shared(group: Group, partition: Partition, start: int | None, end: int | None) -> tuple[int | None, str | None]:
+    """The same for a share group: its members settle records in any order, so only the broker can count."""
+    told = group.told.get(partition)
+    if start is not None and start == end:
+        return 0, None
+    if told is None:
+        return None, NOT_BEGUN
+    return (told, None) if told >= 0 else (None, NO_SHARE_LAG)
+
+
 def members_on(group: Group, topic: str) -> int | None:
     """How many members read this topic; None when that may not be seen."""
     if group.members is None or not group.assigned:
@@ -150,7 +177,7 @@ def lag(
     committed, start, end = group.commits.get(partition), ends.start.get(partition), ends.end.get(partition)
     if start is not None and end is not None and start > end:
         start = None  # told before the topic was made anew
-    ready, reason = waiting(committed, start, end)
+    ready, reason = shared(group, partition, start, end) if group.kind == SHARE else waiting(committed, start, end)
     if partition in ends.refused:
         ready, reason = None, NOT_ALLOWED
     elif ready != 0 and left(group, partition.topic):
@@ -172,7 +199,7 @@ def lag(
         method=("probe-exact" if age.exact or age.error <= 1000 else "interpolated") if age else "broker-exact",
         error_seconds=age.error / 1000 if age else None,
         published_total=end,
-        settled_total=committed,
+        settled_total=group.done.get(partition) if group.kind == SHARE else committed,
         members=members_on(group, partition.topic),
         subscriptions=(partition.topic,),
         retained=end - start if end is not None and start and (lost or end - start >= MANY) else None,

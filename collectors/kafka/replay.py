@@ -12,6 +12,7 @@ import confluent_kafka as rd
 from collectors.base import CollectorError, Outgoing, Receivers
 from collectors.kafka.client import Client, NotAllowedError
 from collectors.kafka.parse import raw
+from collectors.kafka.share_groups import ShareGroups
 
 SEND_SECONDS = 8.0
 _REFUSED = frozenset(
@@ -39,12 +40,14 @@ class KafkaReplayer:
         return self._client
 
     async def receivers(self, destination: str, group: str | None) -> Receivers:
-        """Every group that has committed on `destination` or has members on it."""
-        client = await self._connected()
+        """Every group that has committed on `destination` or has members on it; share groups too."""
+        client, shares = await self._connected(), ShareGroups()
         try:
             groups = [found for found in await client.groups() if found.kind in ("classic", "consumer", "unknown")]
             await client.describe(groups)
             await client.commits(groups)
+            await shares.find(client)
+            groups += await shares.look(client)
         except CollectorError:
             await self.close()
             raise

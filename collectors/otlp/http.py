@@ -19,7 +19,7 @@ from collectors.receiving.errors import (
     UnauthenticatedError,
     UnsupportedMediaError,
 )
-from collectors.receiving.request import GoneError, Receive, Reply, Scope, Send, headers_of, media_type, read
+from collectors.receiving.request import GoneError, Receive, Reply, Scope, Send, headers_of, media_type, read_packed
 from collectors.receiving.tokens import Gate
 
 SIGNALS = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
@@ -89,8 +89,8 @@ class OtlpHttp:
                 self.gate.check(headers.get("authorization"))
                 if not as_json and sent_type not in PROTOBUF_TYPES:
                     raise UnsupportedMediaError(f"content-type must be {PROTOBUF} or {JSON}")
-                body = await read(headers, receive, share, intake.max_bytes, self.read_seconds)
-                answer = await intake.take(signal, body, share, as_json=as_json)
+                body, packed = await read_packed(headers, receive, share, intake.max_bytes, self.read_seconds)
+                answer = await intake.take(signal, body, share, as_json=as_json, packed=packed)
             except RefusedError as error:
                 return self._refusal(error, as_json=as_json)
         if as_json:

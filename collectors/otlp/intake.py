@@ -24,6 +24,10 @@ NATIVE_SPEEDUP = 8
 """How many times as many bytes as otherwise the native scanner may read in the event loop."""
 
 
+PACKED = ("gzip", "zstd")
+"""Encodings in which a store may keep a request."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """A traces request, understood; `body` holds what is kept of it."""
@@ -61,13 +65,18 @@ class Intake:
         self.now = now
         self.counters: Counter[str] = Counter() if counters is None else counters
 
-    async def take(self, signal: str, body: bytes, share: Share, *, as_json: bool) -> Answer:
-        """Take an uncompressed export of `signal` in. On return, all that the answer doesn't name is durable."""
+    async def take(
+        self, signal: str, body: bytes, share: Share, *, as_json: bool, packed: tuple[str, bytes] = ("", b"")
+    ) -> Answer:
+        """Take an uncompressed export of `signal` in. On return, all that the answer doesn't name is durable.
+
+        packed  the content encoding and the body as it was sent: kept as it is where nothing had to be changed
+        """
         share.take(PARSED_WEIGHT * len(body))
         self.counters["requests"] += 1
         self.counters["bytes"] += len(body)
         if signal == "traces":
-            return await self._traces(body, as_json=as_json)
+            return await self._traces(body, packed, as_json=as_json)
         if signal == "metrics":
             return await self._metrics(body, as_json=as_json)
         count = await parsed(len(body), lambda: signals.count_logs(body, as_json=as_json))
@@ -84,14 +93,15 @@ class Intake:
         self.counters["messaging metrics not used"] += found.counted_only
         return signals.not_used("metrics", found.not_used)
 
-    async def _traces(self, body: bytes, *, as_json: bool) -> Answer:
+    async def _traces(self, body: bytes, packed: tuple[str, bytes], *, as_json: bool) -> Answer:
         cost = len(body) // NATIVE_SPEEDUP if self.format.native and not as_json else len(body)
         found = await parsed(cost, lambda: self._read(body, as_json=as_json))
         self.counters.update(found.warnings)
         if found.rejected:
             self.counters["spans rejected"] += found.rejected
         if found.count:
-            batch = SpanBatch(found.body, self.now(), found.spans, found.columns)
+            as_sent = packed if found.body is body and packed[0] in PACKED else None
+            batch = SpanBatch(found.body, self.now(), found.spans, found.columns, as_sent)
             await offer(self.emit, [batch], self.emit_seconds)
             self.counters["spans"] += found.count
         return Answer(found.rejected, found.message)

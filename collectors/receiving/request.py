@@ -52,16 +52,24 @@ def media_type(headers: Headers) -> str:
 
 async def read(headers: Headers, receive: Receive, share: Share, limit: int, seconds: float) -> bytes:
     """The body, whole and without its content encoding, at most `limit` bytes of it, sent within `seconds`."""
+    body, _ = await read_packed(headers, receive, share, limit, seconds)
+    return body
+
+
+async def read_packed(
+    headers: Headers, receive: Receive, share: Share, limit: int, seconds: float
+) -> tuple[bytes, tuple[str, bytes]]:
+    """The same, and beside it the content encoding with the body as it was sent."""
     try:
         async with asyncio.timeout(seconds):
             sent = await _receive(headers, receive, share, limit)
     except TimeoutError as error:
         raise OverloadedError("the request came too slowly; send it again") from error
-    encoding = headers.get("content-encoding", "")
+    encoding = headers.get("content-encoding", "").strip().lower()
     found = inflate_now(encoding, sent, limit, share.take)
     if found is None:
         found = await asyncio.to_thread(inflate, encoding, sent, limit, share.take)
-    return found
+    return found, (encoding, sent)
 
 
 async def _receive(headers: Headers, receive: Receive, share: Share, limit: int) -> bytes:

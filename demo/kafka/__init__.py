@@ -20,6 +20,8 @@ FETCH_SECONDS = 600
 HEAP = "512m"
 
 TOOL_GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+TOOL_SHARE_GROUPS = "org.apache.kafka.tools.consumer.group.ShareGroupCommand"
+TOOL_CONFIGS = "kafka.admin.ConfigCommand"
 
 
 class MissingError(Exception):
@@ -91,19 +93,25 @@ def properties(folder: Path, port: int, controller: int, extra: Mapping[str, str
     }
 
 
-def prepare(folder: Path, settings: Mapping[str, str], scram: Sequence[str] = (), heap: str = HEAP) -> list[str]:
+def new_identity() -> str:
+    """A cluster id. Kafka's tool takes a leading dash for an option, so there is none."""
+    return "E" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+
+
+def prepare(
+    folder: Path, settings: Mapping[str, str], scram: Sequence[str] = (), heap: str = HEAP, cluster: str = ""
+) -> list[str]:
     """Write the configuration and format the log folder; the command that then starts the server.
 
-    `scram`: users as `SCRAM-SHA-256=[name=…,password=…]`.
+    `scram`: users as `SCRAM-SHA-256=[name=…,password=…]`. `cluster`: the id of the several nodes it is one of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "server.properties"
     config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     if not (folder / "data" / "meta.properties").exists():
-        # Kafka's tool takes a leading dash for an option.
-        identity = "E" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         users = [word for user in scram for word in ("--add-scram", user)]
-        command = ["format", "--standalone", "-t", identity, "-c", str(config), *users]
+        alone = [] if cluster else ["--standalone"]
+        command = ["format", *alone, "-t", cluster or new_identity(), "-c", str(config), *users]
         done = subprocess.run(
             java("kafka.tools.StorageTool", *command, options=["-XX:TieredStopAtLevel=1"]),
             capture_output=True, text=True, check=False,

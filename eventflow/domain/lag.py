@@ -23,6 +23,8 @@ TROUGH_SECONDS = 600.0
 DRIFT_SHARE = 0.001
 KEEP_SECONDS = 3 * TROUGH_SECONDS + 60
 RECENT_SECONDS = 300.0
+SKEW_SECONDS = 2.0
+"""Clocks that differ by so little are the same clock."""
 
 
 class LagStatus(StrEnum):
@@ -69,6 +71,16 @@ class LagPoint:
     def caught_up(self) -> bool:
         """Proved, not assumed: the broker said that none waits."""
         return self.ready == 0
+
+
+def dated(oldest_at: datetime | None, at: datetime) -> datetime | None:
+    """When the oldest waiting message was written, as far as it can be believed: nothing waits from the future.
+
+    A producer's or a broker's clock that runs ahead tells no age, and "no age" is not "it came just now".
+    """
+    if oldest_at is None or (oldest_at - at).total_seconds() > SKEW_SECONDS:
+        return None
+    return min(oldest_at, at)
 
 
 @dataclass(slots=True)

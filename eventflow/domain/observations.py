@@ -122,6 +122,7 @@ class Span:
 class SpanBatch:
     """The spans of one export request. `body` is the request as OTLP protobuf, uncompressed: what a store keeps.
 
+    packed   (``gzip`` or ``zstd``, the body as it was sent) where the sender had packed it: a store may keep that
     columns  the body scanned, by the format that the store reads with; None: the store scans it itself
     spans    all of them whole, where the sender of the batch had them anyway; else empty
     """
@@ -130,6 +131,7 @@ class SpanBatch:
     received_at: datetime
     spans: tuple[Span, ...] = ()
     columns: "SpanColumns | None" = None
+    packed: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ class LagSample:
     ready        messages waiting for a first delivery, None if unknown (then `unknown_reason` says why)
     in_flight    delivered, not acknowledged
     oldest_at    when the oldest waiting message was published; None if nothing waits or it is unknown
-    method       how it was measured: ``broker-exact``, ``probe-exact``, ``interpolated``, ``little``, ``spans``,
-                 ``reported`` (metrics that somebody else measured and sent us)
+    method       how it was measured: ``broker-exact``, ``broker-approximate``, ``probe-exact``, ``interpolated``,
+                 ``little``, ``spans``, ``reported`` (metrics that somebody else measured and sent us)
     error_seconds  how wrong `oldest_at` may be
     published_total, delivered_total, settled_total  monotonic counters to take rates from (per group's filter if known)
     """
@@ -171,6 +173,27 @@ class LagSample:
     """How many messages a log still keeps here, where it is known to have dropped older ones; else None."""
     lost: int | None = None
     """How many were dropped before this group got them, as far as its position tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A consumer of a group. `partitions`: (destination, partition) that it reads alone now."""
+
+    id: str
+    client: str = ""
+    host: str = ""
+    partitions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """Who is in a consumer group, and who reads what there, as the broker tells it; on all its destinations at once."""
+
+    source: str
+    system: str
+    group: str
+    at: datetime
+    members: tuple[GroupMember, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,4 +281,4 @@ class SourceStatus:
     """How far what lies at the source was read *and stored*: given back as `resume` after a restart."""
 
 
-Observation: TypeAlias = SpanBatch | LagSample | DestinationSample | DeadLetter | SourceStatus
+Observation: TypeAlias = SpanBatch | LagSample | GroupMembers | DestinationSample | DeadLetter | SourceStatus

@@ -12,6 +12,8 @@ Figure = dict[str, Any]
 Limit = tuple[str, float]
 """Severity and value of a rule's limit."""
 Span = tuple[datetime, datetime]
+MOST_LABELS = 1
+"""Several would overlap; the legend names the others."""
 AREA: Figure = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
 
 
@@ -21,6 +23,8 @@ def _figure(
     unit: str,
     limits: Sequence[tuple[str, float, str]] = (),
     incidents: Sequence[IncidentNote] = (),
+    *,
+    changes: Sequence[datetime] = (),
 ) -> Figure:
     begin = _begin(traces, span)
     drawn = [_limit(value, label, severity) for severity, value, label in limits]
@@ -58,8 +62,8 @@ def _figure(
             "ticksuffix": unit,
             "tickformat": "~s" if not unit else "",
         },
-        "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn)],
-        "annotations": [note for _, note in drawn],
+        "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn), *map(_mark, changes)],
+        "annotations": [*(note for _, note in drawn), *map(_mark_label, changes[:MOST_LABELS])],
     }
     return {"data": traces, "layout": layout}
 
@@ -114,6 +118,25 @@ def _limit(value: float, label: str, severity: str) -> tuple[Figure, Figure]:
     return shape, note
 
 
+def _mark(at: datetime) -> Figure:
+    """A moment when who reads what changed."""
+    line = {"color": "var(--ink-3)", "width": 1, "dash": "dot"}
+    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": at.isoformat(), "x1": at.isoformat(), "line": line}
+
+
+def _mark_label(at: datetime) -> Figure:
+    return {
+        "x": at.isoformat(),
+        "xanchor": "left",
+        "yref": "paper",
+        "y": 1,
+        "yanchor": "top",
+        "text": "rebalance",
+        "showarrow": False,
+        "font": {"color": "var(--ink-2)", "size": 11},
+    }
+
+
 def _bands(incidents: Sequence[IncidentNote], end: datetime) -> list[Figure]:
     """Where an alert fired."""
     return [
@@ -135,7 +158,11 @@ def _bands(incidents: Sequence[IncidentNote], end: datetime) -> list[Figure]:
 
 
 def messages(
-    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
+    points: Sequence[SeriesPoint],
+    span: Span,
+    incidents: Sequence[IncidentNote],
+    limits: Sequence[Limit],
+    changes: Sequence[datetime] = (),
 ) -> Figure:
     """Waiting messages, and those in flight, against the rules' limits."""
     traces = [_line("waiting", points, [point.ready for point in points], "--bar", **AREA)]
@@ -143,7 +170,7 @@ def messages(
         flying = [point.in_flight for point in points]
         traces.append(_line("in flight", points, flying, "--accent", line={"dash": "dot"}))
     lines = [(severity, value, formats.count(value)) for severity, value in limits]
-    return _figure(traces, span, "", lines, incidents)
+    return _figure(traces, span, "", lines, incidents, changes=changes)
 
 
 def seconds(

@@ -124,6 +124,8 @@ def test_any_order_in_any_portions_ends_in_the_same(seed):
     assert found[0] == expected[0]
     assert found[1] == expected[1]
     assert found[2] == expected[2]
+    store.refresh_flows([key for key, *_ in found[2]], NOW)
+    assert state() == found, "a line made with many others is the line that the flow alone gets"
 
 
 @pytest.mark.django_db
@@ -188,6 +190,20 @@ def test_a_trace_without_an_id_belongs_to_the_flow_it_links_to(first):
         trace("worker"): {"order-7": "inherited"},
     }
     assert FlowRow.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", ["publisher", "consumer"])
+def test_a_publisher_of_another_flow_stands_in_the_line_of_its_consumer(first):
+    sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web", correlation="order-7")
+    got = consume(
+        "got", 20, 30, service="worker", from_="jobs", links=[link("web", "sent")], trace_name="w", correlation="job-1"
+    )
+    for one in (sent, got) if first == "publisher" else (got, sent):
+        send([one])
+        digest()
+    rows = FlowRow.objects.order_by("key").values_list("key", "spans", "deliveries")
+    assert list(rows) == [("job-1", 2, 1), ("order-7", 1, 0)]
 
 
 @pytest.mark.django_db

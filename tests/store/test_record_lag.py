@@ -179,3 +179,12 @@ def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None
     lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
     assert queries.groups(make.after(70))[0].status != "unknown"
     assert queries.groups(make.after(200))[0].status == "unknown"
+
+
+def test_what_waits_from_the_future_has_no_age_instead_of_none_at_all() -> None:
+    for second in range(0, 120, 2):
+        at = make.after(second)
+        lag.record([make.lag_sample(at=at, ready=7, age=-3600, published_total=70, settled_total=63)], at)
+    row = ConsumerGroup.objects.get()
+    assert (row.ready, row.oldest_at, row.method) == (7, None, "broker-exact")
+    assert LagPoint.objects.filter(age_seconds__isnull=False).count() == 0

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from eventflow.domain.observations import GroupMember, GroupMembers
 from eventflow.store.models import ConsumerGroup
 from eventflow.store.record import observations
 from tests import factories as make
@@ -95,3 +96,34 @@ def test_members_have_a_column_only_where_a_broker_tells_them(viewer: Client) ->
     group.members = 3
     group.save()
     assert "Members" in viewer.get("/lag/").content.decode()
+
+
+def test_partitions_members_and_rebalances_are_a_picture_and_tables(viewer: Client) -> None:
+    now = timezone.now()
+    hostile = "<script>alert(1)</script>"
+    for second in (0, 60):
+        at = now - timedelta(seconds=90 - second)
+        parts = [make.lag_sample("email", at, 9 if n else 900, 3, partition=str(n)) for n in range(6)]
+        destination = parts[0].destination
+        joined = GroupMember(f"{hostile}-{second}", hostile, "10.0.0.1", ((destination, "0"),))
+        observations([*parts, GroupMembers("shop", "nats", "email", at, (joined,))], at)
+    row = ConsumerGroup.objects.get()
+    page = viewer.get(f"/lag/groups/{row.pk}/?range=15m").content.decode()
+    for words in (
+        "Lag by partition",
+        "Partition 0 holds 95 % of the lag",
+        "Members and partitions",
+        "Rebalances",
+        "heat-5",
+    ):
+        assert words in page
+    assert page.count('aria-hidden="true"') and "The partitions as a table" in page
+    assert hostile not in page and "&lt;script&gt;" in page
+    figure = viewer.get(f"/lag/groups/{row.pk}/charts/messages/?range=15m").json()
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["rebalance"]
+
+
+def test_without_partitions_or_members_their_panels_are_left_out(viewer: Client) -> None:
+    observations([make.lag_sample("email", timezone.now(), 3, 1)], timezone.now())
+    page = viewer.get(f"/lag/groups/{ConsumerGroup.objects.get().pk}/").content.decode()
+    assert "Lag by partition" not in page and "Members and partitions" not in page

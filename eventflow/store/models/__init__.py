@@ -4,7 +4,7 @@ from eventflow.store.models.alert import AlertRule, Incident, NotificationChanne
 from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
 from eventflow.store.models.import_job import ImportJob
 from eventflow.store.models.instrumentation import LibraryCount
-from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint
+from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.models.replay import Replay, ReplayItem
 from eventflow.store.models.source import Source
 from eventflow.store.models.spans import (
@@ -38,6 +38,8 @@ __all__ = [
     "LagPoint",
     "LibraryCount",
     "NotificationChannel",
+    "PartitionMinute",
+    "Rebalance",
     "Rejected",
     "Replay",
     "ReplayItem",

@@ -54,6 +54,10 @@ class ConsumerGroup(models.Model):
     drain_seconds = models.FloatField(null=True)
     progress_at = models.DateTimeField(null=True)
     """When it last settled or was delivered a message."""
+    assignment = models.JSONField(null=True)
+    """Who reads what here: [{"id", "client", "host", "partitions"}]; null where the broker does not tell."""
+    assigned_at = models.DateTimeField(null=True)
+    """When that was first seen so."""
     seen_at = models.DateTimeField()
     first_seen_at = models.DateTimeField(auto_now_add=True)
 
@@ -83,3 +87,29 @@ class LagPoint(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["group", "resolution_seconds", "at"], name="one_point_per_instant")
         ]
+
+
+class PartitionMinute(models.Model):
+    """One minute of a group's partitions: {"0": [most that waited, what waited at its end]}; null is not known."""
+
+    group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="partition_minutes")
+    at = models.DateTimeField()
+    partitions = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "at"], name="one_row_per_group_and_minute")]
+
+
+class Rebalance(models.Model):
+    """A change of a group's members or of who reads what, as it was seen."""
+
+    group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="rebalances")
+    at = models.DateTimeField()
+    joined = models.JSONField(default=list)
+    left = models.JSONField(default=list)
+    members = models.IntegerField()
+    moved = models.IntegerField()
+    """How many partitions are read by somebody else now."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "at"], name="one_rebalance_per_group_and_instant")]

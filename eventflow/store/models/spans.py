@@ -10,6 +10,8 @@ class Inbox(models.Model):
     """An export request as it was acknowledged, until its spans are digested."""
 
     body = models.BinaryField()
+    encoding = models.CharField(max_length=4)
+    """``gzip`` as its sender packed it, or ``zstd``."""
     received_at = models.DateTimeField()
 
 
@@ -17,6 +19,7 @@ class Rejected(models.Model):
     """A body that could not be digested, kept with the reason so that nothing acknowledged vanishes silently."""
 
     body = models.BinaryField()
+    encoding = models.CharField(max_length=4)
     reason = models.TextField()
     received_at = models.DateTimeField()
     rejected_at = models.DateTimeField()

@@ -24,6 +24,7 @@ SPARK_VALUES = 60
 RAW_SECONDS = 4500.0
 """Ranges up to here are drawn from samples, longer ones from minutes."""
 SERIES_POINTS = 720
+POINT = ("at", "ready", "in_flight", "age_seconds", "published_total", "delivered_total", "settled_total")
 YOUNG_SECONDS = 600.0
 REPORTED = "otlp"
 """Sources of this name, and of this word and a cluster's name, are metrics sent to our receiver."""
@@ -129,9 +130,10 @@ def subject(source: str, destination: str, group: str) -> str:
     return f"{source}/{destination}/{group}"
 
 
-def stale_seconds(source: str) -> float:
-    """Without a sample for this long a group is out of sight. What is reported to us comes once a minute, as a rule."""
-    if source.split(" ", 1)[0] == REPORTED:
+def stale_seconds(source: str, system: str) -> float:
+    """Without a sample for this long a group is out of sight. What is reported to us, and what Amazon bills each look
+    at, comes up to once a minute."""
+    if source.split(" ", 1)[0] == REPORTED or system == "aws_sqs":
         return REPORTED_STALE_SECONDS
     return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
 
@@ -175,7 +177,7 @@ def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail
     points = LagPoint.objects.filter(group=found, resolution_seconds=resolution, at__gte=start, at__lte=end)
     return GroupDetail(
         row=_row(found, now, firing),
-        series=_series(list(points.order_by("at"))),
+        series=_series(list(points.order_by("at").values_list(*POINT, named=True))),
         siblings=tuple(_row(row, now, ()) for row in siblings),
         incidents=incidents,
     )
@@ -203,7 +205,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
     status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
     silent = (now - row.seen_at).total_seconds()
-    if silent > stale_seconds(row.source) and status != LagStatus.UNKNOWN:
+    if silent > stale_seconds(row.source, row.system) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
     return LagRow(
         pk=row.pk,
@@ -236,7 +238,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
     )
 
 
-class _Epoch(Func):
+class Epoch(Func):
     """A moment as whole seconds since 1970."""
 
     output_field = BigIntegerField()
@@ -252,7 +254,7 @@ def _sparks(pks: list[int], start: datetime, now: datetime) -> dict[int, tuple[i
     seconds = max(SPARK_VALUES, (now - start).total_seconds())
     width = ceil(seconds / SPARK_VALUES)
     tail = start if seconds <= YOUNG_SECONDS else now - timedelta(seconds=150)
-    bucket = (_Epoch("at") - int(start.timestamp())) / width
+    bucket = (Epoch("at") - int(start.timestamp())) / width
     values: dict[int, list[int | None]] = {}
     for resolution, first in ((60, start), (0, tail)):
         found = LagPoint.objects.filter(group__in=pks, resolution_seconds=resolution, at__gte=first, at__lte=now)
@@ -271,7 +273,7 @@ def _without_lead(line: list[int | None]) -> list[int | None]:
     return line[first:]
 
 
-def _series(points: list[LagPoint]) -> tuple[SeriesPoint, ...]:
+def _series(points: Sequence[Any]) -> tuple[SeriesPoint, ...]:
     """Points with the rates between them; where there are too many, the worst of each bucket."""
     per_bucket = -(-len(points) // SERIES_POINTS) or 1
     buckets = [points[index : index + per_bucket] for index in range(0, len(points), per_bucket)]
@@ -296,7 +298,7 @@ def _worst(values: Iterable[N | None]) -> N | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _rate(before: LagPoint | None, after: LagPoint, *counters: str) -> float | None:
+def _rate(before: Any, after: Any, *counters: str) -> float | None:
     for counter in counters:
         if before is not None and getattr(after, counter) is not None:
             return lag.rate([(point.at, getattr(point, counter)) for point in (before, after)])

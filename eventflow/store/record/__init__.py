@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from eventflow.domain.observations import DeadLetter, DestinationSample, LagSample, Observation, SourceStatus
-from eventflow.store.record import dead_letter, destination, lag, source
+from eventflow.domain.observations import (
+    DeadLetter,
+    DestinationSample,
+    GroupMembers,
+    LagSample,
+    Observation,
+    SourceStatus,
+)
+from eventflow.store.record import dead_letter, destination, lag, members, source
 
 
 def observations(batch: Sequence[Observation], now: datetime) -> set[str]:
@@ -15,6 +22,8 @@ def observations(batch: Sequence[Observation], now: datetime) -> set[str]:
     news: set[str] = set()
     if samples := [item for item in batch if isinstance(item, LagSample)]:
         news |= lag.record(samples, now)
+    if groups := [item for item in batch if isinstance(item, GroupMembers)]:
+        news |= members.record(groups, now)
     if destinations := [item for item in batch if isinstance(item, DestinationSample)]:
         news |= destination.record(destinations, now)
     if statuses := [item for item in batch if isinstance(item, SourceStatus)]:

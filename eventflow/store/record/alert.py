@@ -157,7 +157,7 @@ def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
 def _lag(now: datetime) -> list[Measurement]:
     measurements = []
     for row in ConsumerGroup.objects.all():
-        fresh = (now - row.seen_at).total_seconds() <= stale_seconds(row.source) and row.ready is not None
+        fresh = (now - row.seen_at).total_seconds() <= stale_seconds(row.source, row.system) and row.ready is not None
         seconds = 0.0 if row.ready == 0 else (row.seen_at - row.oldest_at).total_seconds() if row.oldest_at else None
         name = subject(row.source, row.destination, row.name)
         measurements.append(

@@ -16,6 +16,7 @@ from django.db import transaction
 from eventflow.domain import lag, lag_rules
 from eventflow.domain.observations import LagSample
 from eventflow.store.models import ConsumerGroup, Destination, LagPoint
+from eventflow.store.record import partitions
 from eventflow.store.spans import rows as bulk
 
 POINT_SECONDS = 5.0
@@ -98,7 +99,7 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
     news: set[str] = {"topology"} if fresh else set()
     changed: list[ConsumerGroup] = []
     touched: list[ConsumerGroup] = []
-    points = []
+    points, minutes = [], []
     for key, parts in looks.items():
         row, point = rows[key], _sum(parts)
         memory = _memories.setdefault(row.pk, _Memory(lag.Window()))
@@ -106,6 +107,8 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
             memory = _memories[row.pk] = _Memory(lag.Window())
         if (key not in is_new and point.at <= row.seen_at) or not memory.window.add(point):
             continue
+        if minute := partitions.note(row.pk, parts, point.at):
+            minutes.append(minute)
         before, state = _shown(row), _state(row)
         _update(row, parts, point, memory.window, _kept(parts, retained.get((row.source, row.destination))))
         (touched if _state(row) == state else changed).append(row)
@@ -118,6 +121,7 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
     bulk.update(ConsumerGroup, VALUES, map(_values, changed))
     bulk.update(ConsumerGroup, ("seen_at",), ((bulk.instant(row.seen_at), row.pk) for row in touched))
     bulk.insert(LagPoint, POINT, points, unique=POINT[:3])
+    partitions.write(minutes)
     return news
 
 
@@ -137,7 +141,8 @@ def _total(values: Iterable[int | None]) -> int | None:
 
 def _sum(parts: Sequence[LagSample]) -> lag.LagPoint:
     at = max(part.at for part in parts)
-    oldest = min((part.oldest_at for part in parts if part.oldest_at and part.ready != 0), default=None)
+    believed = (lag.dated(part.oldest_at, at) for part in parts if part.ready != 0)
+    oldest = min((moment for moment in believed if moment), default=None)
     ready = _total(part.ready for part in parts)
     return lag.LagPoint(
         at=at,
@@ -168,7 +173,7 @@ def _update(
     row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
     age, guessed = lag.age(window)
     row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
-    dated = [part for part in parts if part.oldest_at and part.ready != 0]
+    dated = [part for part in parts if lag.dated(part.oldest_at, point.at) and part.ready != 0]
     oldest = min(dated, key=lambda part: part.oldest_at or point.at, default=first)
     row.method = guessed or oldest.method
     row.error_seconds = oldest.error_seconds if guessed is None else None

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from django.db.models import Max, Min
 from django.db.models.functions import TruncMinute
 
-from eventflow.store.models import LagPoint
+from eventflow.store.models import LagPoint, PartitionMinute, Rebalance
 
 RAW_HOURS = 2
 MINUTE = 60
+PARTITION_HOURS = 48
 
 
 def compact(now: datetime, since: datetime | None = None) -> int:
@@ -58,5 +59,7 @@ def prune(now: datetime, keep_hours: float) -> int:
     if oldest is not None:
         compact(now, oldest)
     dropped, _ = LagPoint.objects.filter(resolution_seconds=0, at__lt=raw_end).delete()
+    PartitionMinute.objects.filter(at__lt=now - timedelta(hours=min(keep_hours, PARTITION_HOURS))).delete()
+    Rebalance.objects.filter(at__lt=now - timedelta(hours=keep_hours)).delete()
     old, _ = LagPoint.objects.filter(resolution_seconds=MINUTE, at__lt=now - timedelta(hours=keep_hours)).delete()
     return dropped + old

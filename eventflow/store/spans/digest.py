@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-import zstandard
 from django.db import transaction
 
 from eventflow.domain.columns import SpanColumns
@@ -18,7 +17,8 @@ from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
 from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
-from eventflow.store.spans.generation import SPANS, OutdatedError
+from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
+from eventflow.store.spans.inbox import fresh, unpacked
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.memory import Memory
@@ -26,14 +26,15 @@ from eventflow.store.spans.text import fit
 
 log = logging.getLogger(__name__)
 
-STEP_REQUESTS = 32
-STEP_SPANS = 20_000
+STEP_REQUESTS = 256
+STEP_SPANS = 16_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
 
 SPANS_REMEMBERED = 300_000
 """Spans read again at the start: duplicates of older ones are found when reading only."""
 
-_memory = Memory()
+memory = Memory()
+"""This process's; whoever judges lines takes from it whom a late publisher woke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class _Taken:
 def digest(now: datetime, *, limit: int = STEP_REQUESTS) -> Digested:
     """Take up to `limit` requests in. What the database raises, it raises, nothing done."""
     number = generation.current(SPANS)
-    if _memory.generation != number:
+    if memory.generation != number:
         remember()
-        _memory.generation = number
+        memory.generation = number
     taken = _take(now, limit)
     if not taken.ids:
         return Digested()
@@ -84,8 +85,8 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     new = _new(portion)
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
-    added = sums.add(portion, new, meaning, meanings, _memory)
-    whole.add(added, portion, new, _memory)
+    added = sums.add(portion, new, meaning, meanings, memory)
+    whole.add(added, portion, new, memory)
     packed = pack.pack(portion, np.flatnonzero(new), keys_of(portion, meaning, meanings, odd), wire)
     counts, groups = _learned(portion, meaning, meanings, new, odd)
     with transaction.atomic():
@@ -95,8 +96,8 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
         edges.write(added.delta)
         libraries.write(counts)
         Inbox.objects.filter(pk__in=taken.ids).delete()
-    added.learned.into(_memory)
-    _memory.generation = number + 1
+    added.learned.into(memory)
+    memory.generation = number + 1
     return Digested(
         requests=len(taken.ids),
         spans=taken.spans,
@@ -110,20 +111,15 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
 
 def _take(now: datetime, limit: int) -> _Taken:
     taken = _Taken()
-    decompressor = zstandard.ZstdDecompressor()
-    wire = form.form()
     rows = Inbox.objects.order_by("id")[:limit]
-    for pk, packed, received_at in rows.values_list("id", "body", "received_at").iterator(chunk_size=8):
+    for pk, received_at in rows.values_list("id", "received_at"):
         taken.ids.append(pk)
-        try:
-            body = decompressor.decompress(bytes(packed))
-            columns = wire.scan(body)
-        except Exception as error:
-            # Whatever is wrong with one body must not stop those behind it.
-            log.exception("request %s could not be read and was put aside", pk)
-            reason = fit(f"{type(error).__name__}: {error}")
-            taken.rejected.append(Rejected(body=bytes(packed), reason=reason, received_at=received_at, rejected_at=now))
+        kept = fresh.take(pk, received_at)
+        if kept is None:
+            kept = _read(pk, now, taken.rejected)
+        if kept is None:
             continue
+        body, columns = kept
         taken.bodies.append(body)
         taken.columns.append(columns)
         taken.spans += columns.count
@@ -132,9 +128,27 @@ def _take(now: datetime, limit: int) -> _Taken:
     return taken
 
 
+def _read(pk: int, now: datetime, rejected: list[Rejected]) -> tuple[bytes, SpanColumns] | None:
+    """A request out of the inbox, scanned; None for one that nobody can read, which is put aside."""
+    for row in Inbox.objects.filter(pk=pk):
+        try:
+            body = unpacked(row.encoding, bytes(row.body))
+            return body, form.form().scan(body)
+        except Exception as error:
+            # Whatever is wrong with one body must not stop those behind it.
+            log.exception("request %s could not be read and was put aside", pk)
+            reason = fit(f"{type(error).__name__}: {error}")
+            rejected.append(
+                Rejected(
+                    body=row.body, encoding=row.encoding, reason=reason, received_at=row.received_at, rejected_at=now
+                )
+            )
+    return None
+
+
 def _new(portion: Portion) -> Flags:
     """The rows whose spans are not here yet, each address once."""
-    known, _ = _memory.spans.find(portion.context)
+    known, _ = memory.spans.find(portion.context)
     first = np.zeros(len(portion), bool)
     first[np.unique(portion.context, return_index=True)[1]] = True
     return first & ~known
@@ -167,10 +181,11 @@ def _learned(
 
 def remember() -> None:
     """Make the memory anew from the newest chunks: as if their spans came again, of which nothing is counted."""
-    _memory.forget()
+    memory.forget()
     meanings = form.meanings()
     spans = 0
     newest: list[int] = []
+    judged = generation.current(JUDGED)
     for pk, number in Chunk.objects.order_by("-last_ns", "-id").values_list("id", "spans").iterator():
         spans += number
         if spans > SPANS_REMEMBERED:
@@ -179,5 +194,8 @@ def remember() -> None:
     for pk in reversed(newest):
         for chunk in opened.opened([pk]).values():
             new = _new(chunk.portion)
-            added = sums.add(chunk.portion, new, chunk.meaning, meanings, _memory)
-            added.learned.into(_memory)
+            added = sums.add(chunk.portion, new, chunk.meaning, meanings, memory)
+            added.learned.into(memory)
+        if pk <= judged:
+            # The lines of these are made; only who woke since is still to be told.
+            memory.woken.clear()

@@ -5,21 +5,26 @@ long as the receiver then refuses too.
 """
 
 import asyncio
+import gzip
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import zstandard
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
+from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.models import Inbox
 
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
 GROUP_BYTES = 8 * 1024 * 1024
+FRESH_BYTES = 96 * 1024 * 1024
 LOCK_MILLISECONDS = 5_000
 """How long an acknowledgement waits for another writer: shorter than senders wait for it."""
 
@@ -44,9 +49,51 @@ def refusals() -> Iterator[None]:
 def append(batches: Sequence[SpanBatch]) -> None:
     """Keep export requests. Durable when it returns; raises StoreBusy and keeps none of them otherwise."""
     compressor = zstandard.ZstdCompressor(level=1)
-    rows = [Inbox(body=compressor.compress(batch.body), received_at=batch.received_at) for batch in batches]
+    rows = []
+    for batch in batches:
+        encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
+        rows.append(Inbox(body=body, encoding=encoding, received_at=batch.received_at))
     with refusals(), transaction.atomic():
-        Inbox.objects.bulk_create(rows)
+        stored = Inbox.objects.bulk_create(rows)
+    fresh.add((row.pk, batch) for row, batch in zip(stored, batches, strict=True))
+
+
+def unpacked(encoding: str, body: bytes) -> bytes:
+    """A row's request. Raises ValueError or an error of zlib's or zstd's for what is none."""
+    if encoding == "gzip":
+        return gzip.decompress(body)
+    return zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True).read()
+
+
+class Fresh:
+    """The last requests that this process stored, with their columns: what is digested at once is not read again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, datetime], tuple[bytes, SpanColumns]] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, stored: Iterable[tuple[int, SpanBatch]]) -> None:
+        """Keep what is scanned already; the oldest go when it is too much."""
+        with self._lock:
+            for pk, batch in stored:
+                if batch.columns is not None:
+                    self._kept[pk, batch.received_at] = (batch.body, batch.columns)
+                    self._bytes += len(batch.body)
+            while self._bytes > FRESH_BYTES:
+                _, (body, _) = self._kept.popitem(last=False)
+                self._bytes -= len(body)
+
+    def take(self, pk: int, received_at: datetime) -> tuple[bytes, SpanColumns] | None:
+        """Give a request away; None when it is not here."""
+        with self._lock:
+            found = self._kept.pop((pk, received_at), None)
+            if found is not None:
+                self._bytes -= len(found[0])
+            return found
+
+
+fresh = Fresh()
 
 
 def inbox_depth() -> int:

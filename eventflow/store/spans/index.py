@@ -23,9 +23,12 @@ PAGE = 1_024
 FAN_IN = 16
 LARGEST = 16_000_000
 """Entries beyond which a run is merged no more: it goes with the chunks it names."""
+DROPPED_PAGES = 500
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
 _BITS = np.uint64(16)
+_SPARE = 15
+"""Bits that a hash leaves free in a signed number of 64."""
 
 
 def shortened(hashes: U64) -> Ints:
@@ -86,7 +89,7 @@ def _directory(run: int, token: int) -> tuple[Ints, Ints]:
 
 
 _pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-PAGES_KEPT = 8_192
+PAGES_KEPT = 2_048
 
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
@@ -130,6 +133,11 @@ def _token() -> int:
 
 
 def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
+    base = int(chunks.min()) if len(chunks) else 0
+    if len(chunks) and int(chunks.max()) - base < 1 << _SPARE:
+        # Both fit one number: sorting that is several times as fast as sorting by two columns.
+        both = np.unique((hashes << _SPARE) | (chunks - base))
+        return both >> _SPARE, (both & ((1 << _SPARE) - 1)) + base
     order = np.lexsort((chunks, hashes))
     hashes, chunks = hashes[order], chunks[order]
     fresh = np.ones(len(hashes), bool)
@@ -165,11 +173,12 @@ def merge() -> int:
 
 
 def drop(runs: Iterable[int]) -> None:
-    """Delete runs nobody reads any more, each in a transaction of its own, so that the writer is never kept long."""
+    """Delete runs nobody reads any more, some pages at a time, so that the writer is never kept long."""
     for run in runs:
-        with transaction.atomic():
-            IndexPage.objects.filter(run_id=run).delete()
-            IndexRun.objects.filter(pk=run).delete()
+        pages = IndexPage.objects.filter(run_id=run).order_by("id").values_list("id", flat=True)
+        while some := list(pages[:DROPPED_PAGES]):
+            IndexPage.objects.filter(pk__in=some).delete()
+        IndexRun.objects.filter(pk=run).delete()
 
 
 def _merge(runs: Sequence[int], level: int) -> None:
@@ -195,7 +204,7 @@ def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Ranges of hashes, [low, high), with a bounded number of entries each."""
     firsts = list(IndexPage.objects.filter(run_id__in=runs).order_by("first").values_list("first", flat=True))
     step = max(1, MERGE_ENTRIES // PAGE)
-    bounds = sorted({*firsts[::step], 0})
+    bounds = sorted({*firsts[::step]})
     yield from zip(bounds, [*bounds[1:], 2**48], strict=True)
 
 

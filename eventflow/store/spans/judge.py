@@ -15,6 +15,7 @@ from eventflow.domain.flow_summary import FlowStatus
 from eventflow.store.models import Chunk, FlowRow, Generation
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
+from eventflow.store.spans.digest import memory
 from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
 from eventflow.store.spans.load import Reader
 from eventflow.store.spans.opened import opened
@@ -43,7 +44,9 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     new, consumers = opened(chunks), flow_evidence.consumers()
     alike = _patterns.judge(new, consumers, now)
     reader = Reader()
-    keys = _touched(alike.others, reader) | load.lines(alike.moved)
+    woken = frozenset(memory.woken)
+    late = reader.trace_ids(woken.difference(alike.seen.tolist()))
+    keys = _touched(alike.others | late, reader) | load.lines(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row[0] not in keys]
     try:
@@ -53,6 +56,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
             summaries.write(lines)
     except OutdatedError:
         return frozenset()
+    memory.woken -= woken
     return frozenset(keys.union(str(row[0]) for row in alike.rows))
 
 

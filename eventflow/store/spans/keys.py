@@ -3,7 +3,7 @@
 What the columns don't tell truly (`odd` rows) is read whole, by the rules that hold for every span.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from eventflow.domain.columns import Format
 from eventflow.domain.hop import evidence
 from eventflow.domain.observations import Span
 from eventflow.store.spans import ids
-from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.text import fit, own_key
 
@@ -21,15 +21,30 @@ LINKED_MESSAGE_IDS = ("messaging.message.id", "messaging.message_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """Rows with the key of their flow, and rows with the id of a message; hashes beside texts (UTF-8)."""
+class Ids:
+    """Rows of a portion and an id that each carries: its hash, and where its text lies (`at`: an ident, or `texts`).
 
-    key_row: Ints
-    key: U64
-    key_text: list[bytes]
-    message_row: Ints
-    message: U64
-    message_text: list[bytes]
+    A row may stand here several times. Texts are UTF-8.
+    """
+
+    row: Ints
+    hash: U64
+    at: Ints
+    texts: list[bytes]
+    portion: Portion
+
+    def text(self, position: int) -> str:
+        """The text at a position of these arrays."""
+        at = int(self.at[position])
+        return (self.portion.text(at) if at >= 0 else self.texts[-1 - at]).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Which rows carry the key of their flow, and which the id of a message."""
+
+    key: Ids
+    message: Ids
 
 
 def read_whole(portion: Portion, rows: Ints, form: Format) -> dict[int, Span]:
@@ -51,41 +66,34 @@ def keys_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[in
     is_key = own & (name == table[portion.ident_row, _KEY_NAME])
     is_message = own & (name == table[portion.ident_row, _MESSAGE_NAME])
     is_message |= plain & (portion.ident_link != 0) & np.isin(name, meanings.positions(LINKED_MESSAGE_IDS))
-    key_rows, key_texts = _texts(portion, is_key)
-    message_rows, message_texts = _texts(portion, is_message)
+    keys: list[tuple[int, bytes]] = []
+    messages: list[tuple[int, bytes]] = []
     for row, span in odd.items():
         if key := own_key(span):
-            key_rows.append(row)
-            key_texts.append(key.encode())
+            keys.append((row, key.encode()))
         proof = evidence(span)
-        for message_id in proof.message_ids if proof else ():
-            message_rows.append(row)
-            message_texts.append(fit(message_id).encode())
-    return Keys(
-        np.array(key_rows, np.int64),
-        _hashes([ids.of_key(text) for text in key_texts]),
-        key_texts,
-        np.array(message_rows, np.int64),
-        _hashes([ids.of_message(text) for text in message_texts]),
-        message_texts,
-    )
+        messages += [(row, fit(message_id).encode()) for message_id in (proof.message_ids if proof else ())]
+    return Keys(_ids(portion, is_key, keys, ids.of_keys), _ids(portion, is_message, messages, ids.of_messages))
 
 
-def _texts(portion: Portion, chosen: Flags) -> tuple[list[int], list[bytes]]:
+def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], kind: Callable[[U64], U64]) -> Ids:
+    """The chosen identities of a portion, and texts that stand elsewhere."""
     at = np.flatnonzero(chosen)
-    bodies = portion.bodies
-    start = portion.ident_offset[at].astype(np.int64)
-    texts = [
-        bodies[request][low:high]
-        for request, low, high in zip(
-            portion.ident_request[at].tolist(),
-            start.tolist(),
-            (start + portion.ident_length[at]).tolist(),
-            strict=True,
-        )
-    ]
-    return portion.ident_row[at].tolist(), texts
-
-
-def _hashes(values: list[int]) -> Array:
-    return np.array(values, np.uint64)
+    inside = ids.texts(
+        portion.bodies,
+        portion.ident_request[at].astype(np.int64),
+        portion.ident_offset[at].astype(np.int64),
+        portion.ident_length[at].astype(np.int64),
+    )
+    texts = [text for _, text in others]
+    number = np.arange(len(texts))
+    outside = ids.texts(
+        texts, number, np.zeros(len(texts), np.int64), np.array([len(text) for text in texts], np.int64)
+    )
+    return Ids(
+        row=np.concatenate((portion.ident_row[at], np.array([row for row, _ in others], np.int64))),
+        hash=kind(np.concatenate((inside, outside))),
+        at=np.concatenate((at, -1 - number)),
+        texts=texts,
+        portion=portion,
+    )

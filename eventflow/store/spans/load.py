@@ -30,11 +30,14 @@ Found = Mapping[str, Collection[Opened]]
 
 @dataclass(slots=True)
 class Trace:
-    """What a trace says of itself: its own keys, the other traces it links to, its spans and when the last ended."""
+    """What a trace says of itself: its own keys, the other traces it links to, its spans and when the last ended.
+
+    spans  the hashes of their addresses: of a span that lies in two chunks one counts
+    """
 
     keys: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
-    spans: set[Context] = field(default_factory=set)
+    spans: set[int] = field(default_factory=set)
     last_ns: int = 0
 
 
@@ -104,11 +107,22 @@ class Reader:
                     found.setdefault(span.trace_id, {}).setdefault(Context(span.trace_id, span.span_id), span)
         return found
 
+    def trace_ids(self, hashes: Collection[int]) -> set[str]:
+        """The trace ids with these hashes, as far as they are here."""
+        traces = np.array(sorted(hashes), np.uint64)
+        names = dict(zip(map(str, traces.tolist()), ids.of_traces(traces).tolist(), strict=True))
+        return {
+            chunk.trace_ids[row]
+            for name, chunks in self._chunks_by(names).items()
+            for chunk in chunks
+            for row in np.flatnonzero(chunk.portion.trace == np.uint64(name))[:1].tolist()
+        }
+
     def traces(self, trace_ids: Collection[str]) -> dict[str, Trace]:
         """What these traces say of themselves; traces without spans are left out."""
         found: dict[str, Trace] = {}
         for name, chunk, rows in self._rows(trace_ids):
-            _add_facts(found.setdefault(name, Trace()), name, chunk, rows.tolist())
+            _add_facts(found.setdefault(name, Trace()), name, chunk, rows)
         return found
 
     def part_of(self, key: str, trace_id: str, others: Collection[str]) -> dict[Context, Span]:
@@ -224,18 +238,16 @@ class Reader:
         return {
             chunk.trace_ids[row]
             for chunk in chunks
-            for row, named in zip(chunk.keys.message_row.tolist(), chunk.keys.message_text, strict=True)
-            if named == text
+            for at, row in enumerate(chunk.keys.message.row.tolist())
+            if chunk.keys.message.text(at).encode() == text
         }
 
 
-def _add_facts(trace: Trace, name: str, chunk: Opened, rows: list[int]) -> None:
-    for row in rows:
-        trace.spans.add(chunk.context(row))
-        if key := chunk.key_of.get(row):
-            trace.keys.add(key)
+def _add_facts(trace: Trace, name: str, chunk: Opened, rows: Ints) -> None:
+    trace.spans.update(chunk.portion.context[rows].tolist())
+    trace.keys.update(chunk.keys_on(rows))
     trace.last_ns = max(trace.last_ns, int(chunk.portion.end[rows].max()))
-    trace.links.update(target for _, target in chunk.linked_traces(np.array(rows)) if target != name)
+    trace.links.update(target for _, target in chunk.linked_traces(rows) if target != name)
 
 
 def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> dict[str, set[str]]:

@@ -73,6 +73,7 @@ class Memory:
     traces  trace → number of its spans
     whole   trace → nothing: it is judged whole
     waited  context, edge and trace → nothing: its wait is counted
+    woken   traces whose publisher came after them: their flows' lines are to be made anew
     """
 
     def __init__(self) -> None:
@@ -88,6 +89,7 @@ class Memory:
         self.whole = Recent(HOPS // 8)
         self.waited = Recent(HOPS)
         self.pending = Pending()
+        self.woken: set[int] = set()
 
 
 @dataclass(slots=True)
@@ -105,6 +107,7 @@ class Learned:
     waited: U64
     pending: U64
     pending_rows: Ints
+    woken: U64
 
     def into(self, memory: Memory) -> None:
         """Remember it."""
@@ -116,6 +119,7 @@ class Learned:
         memory.whole.put(self.whole)
         memory.waited.put(self.waited)
         memory.pending.put(self.pending, self.pending_rows)
+        memory.woken.update(self.woken.tolist())
 
 
 def _or(table: Recent, hashes: U64, bits: Ints) -> None:

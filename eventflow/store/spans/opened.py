@@ -14,7 +14,7 @@ from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form
-from eventflow.store.spans.columns import U64, Flags, Ints, Portion, together
+from eventflow.store.spans.columns import Ints, Portion, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 
 KEPT = 256
@@ -26,12 +26,22 @@ class Opened:
 
     def __init__(self, body: bytes) -> None:
         plain = zstandard.ZstdDecompressor().decompress(body)
-        self._form, meanings = form.form(), form.meanings()
+        self._form = form.form()
         self.portion: Portion = together([plain], [self._form.scan(plain)])
-        self.meaning: Ints = meanings.of(self.portion)
-        self.table: Ints = meanings.table()[self.meaning]
-        self._spans: dict[int, Span] = read_whole(self.portion, np.flatnonzero(self.portion.odd), self._form)
-        self.keys: Keys = keys_of(self.portion, self.meaning, meanings, self._spans)
+        self._spans: dict[int, Span] = {}
+
+    @cached_property
+    def meaning(self) -> Ints:
+        """Every row's shape, by number."""
+        return form.meanings().of(self.portion)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The ids of the rows."""
+        odd = np.flatnonzero(self.portion.odd)
+        return keys_of(
+            self.portion, self.meaning, form.meanings(), dict(zip(odd.tolist(), self.spans(odd), strict=True))
+        )
 
     @cached_property
     def trace_ids(self) -> list[str]:
@@ -41,8 +51,15 @@ class Opened:
     @cached_property
     def key_of(self) -> dict[int, str]:
         """Row → the key its span carries."""
-        keys = self.keys
-        return {row: text.decode() for row, text in zip(keys.key_row.tolist(), keys.key_text, strict=True)}
+        keys = self.keys.key
+        return {row: keys.text(at) for at, row in enumerate(keys.row.tolist())}
+
+    def keys_on(self, rows: Ints) -> set[str]:
+        """The distinct keys that these rows carry."""
+        keys = self.keys.key
+        at = np.flatnonzero(np.isin(keys.row, rows))
+        _, first = np.unique(keys.hash[at], return_index=True)
+        return {keys.text(one) for one in at[first].tolist()}
 
     def context(self, row: int) -> Context:
         """A row's address."""
@@ -53,21 +70,12 @@ class Opened:
         for at in np.flatnonzero(np.isin(self.portion.link_row, row)).tolist():
             yield int(self.portion.link_row[at]), self.portion.link_trace_ids[at].tobytes().hex()
 
-    def rows_of(self, traces: U64) -> Ints:
-        """The rows of these traces, by their hashes."""
-        return np.flatnonzero(np.isin(self.portion.trace, traces))
-
     def spans(self, rows: Ints) -> list[Span]:
         """These rows, whole."""
         missing = np.array([row for row in rows.tolist() if row not in self._spans], np.int64)
         if len(missing):
             self._spans.update(read_whole(self.portion, missing, self._form))
         return [self._spans[row] for row in rows.tolist()]
-
-    def publishes(self) -> Flags:
-        """Which rows published something."""
-        found: Flags = self.table[:, 0] == 1
-        return found
 
 
 def opened(chunks: Collection[int]) -> dict[int, Opened]:

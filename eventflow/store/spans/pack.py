@@ -36,7 +36,7 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         nothing = np.zeros(0, np.int64)
         return Packed((), nothing, nothing)
     order = rows[np.lexsort((portion.start[rows], portion.trace[rows], _clusters(portion, keys)[rows]))]
-    compress = zstandard.ZstdCompressor(level=3, threads=0).compress
+    compress = zstandard.ZstdCompressor(level=1).compress
     chunks = []
     position = np.full(len(portion), -1, np.int64)
     requests = portion.request[order].astype("<u4")
@@ -65,7 +65,7 @@ def _clusters(portion: Portion, keys: Keys) -> U64:
     """What lies together: the rows of traces that name one key, else those of one trace."""
     traces, inverse = np.unique(portion.trace, return_inverse=True)
     named = np.zeros(len(traces), np.uint64)
-    named[inverse[keys.key_row]] = keys.key
+    named[inverse[keys.key.row]] = keys.key.hash
     found: U64 = np.where(named != 0, named, traces)[inverse]
     return found
 
@@ -77,10 +77,10 @@ def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
         (
             ids.of_traces(portion.trace),
             ids.of_linked(portion.link_trace[linked]),
-            keys.key,
-            keys.message,
+            keys.key.hash,
+            keys.message.hash,
         )
     )
-    at = position[np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key_row, keys.message_row))]
+    at = position[np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row))]
     kept = at >= 0
     return index.shortened(hashes[kept]), at[kept]

@@ -6,7 +6,7 @@ beyond that (letters, replays, foreign traces, several keys) are none of these a
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from eventflow.store.spans import form, ids, index
 from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion, mixed, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 from eventflow.store.spans.load import is_trace, lines
+from eventflow.store.spans.meaning import CONSUME, PUBLISH
 from eventflow.store.spans.memory import among
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.summaries import row_of
@@ -38,16 +39,22 @@ class Judged:
     """Lines of the flows that are alike to one already judged, and the traces of all the others.
 
     moved  traces of these flows that were here before: a line of their own, made when they had no key, is gone
+    seen   the hashes of all traces that were looked at
     """
 
     rows: list[tuple[object, ...]]
     others: set[str]
     moved: set[str]
+    seen: U64
 
 
 @dataclass(slots=True)
 class _Window:
-    """The rows of the new chunks and of those that their flows lie in besides; `fresh`: of the new ones."""
+    """The rows of the new chunks and of those that their flows lie in besides.
+
+    fresh  rows of the new ones
+    grown  short hashes of keys and traces that have a line already
+    """
 
     portion: Portion
     meaning: Ints
@@ -64,13 +71,16 @@ class Patterns:
         self._lines: dict[tuple[int, int], tuple[object, ...] | None] = {}
         self._expected: dict[frozenset[tuple[str, frozenset[str]]], int] = {}
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def judge(self, new: dict[int, Opened], consumers: Consumers, now: datetime) -> Judged:
         """Lines for the flows of these chunks."""
         window = _window(new)
         portion = window.portion
         everyone = _hex(portion.trace_ids[window.fresh])
         if not few_letters():
-            return Judged([], everyone, set())
+            return Judged([], everyone, set(), portion.trace[:0])
         flow, keyed, texts = _flows(window)
         good = _alone(window, flow)
         first = np.zeros(len(portion), bool)
@@ -78,7 +88,7 @@ class Patterns:
         chosen = np.flatnonzero(good & first)
         others = _hex(portion.trace_ids[window.fresh & ~good])
         if not len(chosen):
-            return Judged([], others, set())
+            return Judged([], others, set(), portion.trace[:0])
         order = chosen[np.lexsort((portion.span_ids[chosen], portion.start[chosen], flow[chosen]))]
         starts = np.flatnonzero(np.concatenate(([True], flow[order][1:] != flow[order][:-1])))
         begun = portion.start[order][starts]
@@ -99,7 +109,7 @@ class Patterns:
                 )
             rows.append((key, *line[1:4], int(begun[at]), int(ended[at]), *line[6:-1], nanoseconds(now)))
         seen_before = np.isin(portion.trace, portion.trace[~window.fresh]) & good & (keyed != 0)
-        return Judged(rows, others, _hex(portion.trace_ids[seen_before]))
+        return Judged(rows, others, _hex(portion.trace_ids[seen_before]), np.unique(portion.trace[good]))
 
     def _learn(
         self, pattern: tuple[int, int], key: str, window: _Window, rows: Ints, *, consumers: Consumers, now: datetime
@@ -139,19 +149,21 @@ def _hex(trace_ids: U64) -> set[str]:
 def _window(new: dict[int, Opened]) -> _Window:
     """The new chunks, with the older ones in which the same flows lie."""
     chunks = dict(new)
-    grown = _grown(new.values())
+    window = _together(chunks, new, np.zeros(0, np.int64))
+    grown = window.grown = _grown(window)
     asked = np.zeros(0, np.int64)
-    for _ in range(3):
-        hashes = [grown]
-        for chunk in chunks.values():
-            if len(grown):
-                hashes += _related(chunk, grown)
-        wanted = np.setdiff1d(np.concatenate(hashes), asked)
+    for _ in range(3 if len(grown) else 0):
+        wanted = np.setdiff1d(_related(window), asked)
         asked = np.concatenate((asked, wanted))
         missing = set(index.lookup(wanted)[1].tolist()) - chunks.keys()
         if not missing or len(chunks) + len(missing) > len(new) + MORE_CHUNKS:
             break
         chunks.update(opened(missing))
+        window = _together(chunks, new, grown)
+    return window
+
+
+def _together(chunks: dict[int, Opened], new: Collection[int], grown: Ints) -> _Window:
     names = sorted(chunks)
     parts = [chunks[name].portion for name in names]
     portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
@@ -162,51 +174,49 @@ def _window(new: dict[int, Opened]) -> _Window:
     return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks), grown)
 
 
-def _grown(new: Iterable[Opened]) -> Ints:
+def _grown(window: _Window) -> Ints:
     """What is looked up of flows that are not new: the (short) hashes of keys and traces that have a line already."""
-    names: dict[str, int] = {}
-    for chunk in new:
-        names.update(zip((text.decode() for text in chunk.keys.key_text), chunk.keys.key.tolist(), strict=True))
-        names.update(zip(chunk.trace_ids, ids.of_traces(chunk.portion.trace).tolist(), strict=True))
+    portion, keys = window.portion, window.keys.key
+    distinct, first = np.unique(keys.hash, return_index=True)
+    names = dict(zip(map(keys.text, first.tolist()), distinct.tolist(), strict=True))
+    traces, first = np.unique(portion.trace, return_index=True)
+    raw = portion.trace_ids[first].tobytes().hex()
+    hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
+    names.update(zip(hexes, ids.of_traces(traces).tolist(), strict=True))
     known = lines(names)
     return np.unique(index.shortened(np.array([names[name] for name in known], np.uint64)))
 
 
-def _related(chunk: Opened, grown: Ints) -> list[Ints]:
-    """The hashes of what hangs together with grown flows in a chunk: their keys, their traces, who links to these."""
-    portion, keys = chunk.portion, chunk.keys
+def _related(window: _Window) -> Ints:
+    """The hashes of what hangs together with grown flows: their keys, their traces, who links to these."""
+    portion, keys = window.portion, window.keys.key
     named = np.zeros(len(portion), bool)
-    named[keys.key_row[np.isin(index.shortened(keys.key), grown)]] = True
-    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), grown)
+    named[keys.row[np.isin(index.shortened(keys.hash), window.grown)]] = True
+    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), window.grown)
     traces = np.unique(portion.trace[named])
-    rows = np.isin(portion.trace, traces)
-    mine = rows[keys.key_row]
-    return [
-        index.shortened(ids.of_traces(traces)),
-        index.shortened(ids.of_linked(traces)),
-        index.shortened(keys.key[mine]),
-    ]
+    mine = np.isin(portion.trace, traces)[keys.row]
+    hashes = np.concatenate((ids.of_traces(traces), ids.of_linked(traces), keys.hash[mine]))
+    return np.unique(np.concatenate((window.grown, index.shortened(hashes))))
 
 
 def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
     """The number of each row's flow (negative: its trace has several), its trace's key if any, and the flows' keys."""
-    portion, keys = window.portion, window.keys
+    portion, keys = window.portion, window.keys.key
     traces, trace_of = np.unique(portion.trace, return_inverse=True)
     low = np.full(len(traces), np.iinfo(np.uint64).max, np.uint64)
     high = np.zeros(len(traces), np.uint64)
-    np.minimum.at(low, trace_of[keys.key_row], keys.key)
-    np.maximum.at(high, trace_of[keys.key_row], keys.key)
+    np.minimum.at(low, trace_of[keys.row], keys.hash)
+    np.maximum.at(high, trace_of[keys.row], keys.hash)
     named = np.where(high == 0, traces, high)
     _, flow_of_trace = np.unique(named, return_inverse=True)
     flow: Ints = flow_of_trace[trace_of].astype(np.int64)
     texts: dict[int, str] = {}
     several: set[int] = set()
-    for row, text in zip(keys.key_row.tolist(), keys.key_text, strict=True):
-        number = int(flow[row])
-        if number not in texts:
-            texts[number] = text.decode()
-            # The trace with that id is of the same flow, wherever it is.
-            several |= {number} if is_trace(texts[number]) else set()
+    numbers, first = np.unique(flow[keys.row], return_index=True)
+    for number, at in zip(numbers.tolist(), first.tolist(), strict=True):
+        texts[number] = keys.text(at)
+        # The trace with that id is of the same flow, wherever it is.
+        several |= {number} if is_trace(texts[number]) else set()
     nameless = np.unique(flow[(high == 0)[trace_of]], return_index=True)
     rows = np.flatnonzero((high == 0)[trace_of])
     for number, at in zip(nameless[0].tolist(), nameless[1].tolist(), strict=True):
@@ -248,7 +258,7 @@ def _has_links(portion: Portion) -> Flags:
 
 
 def _several_messages(window: _Window) -> Flags:
-    rows, times = np.unique(window.keys.message_row, return_counts=True)
+    rows, times = np.unique(window.keys.message.row, return_counts=True)
     found = np.zeros(len(window.portion), bool)
     found[rows[times > 1]] = True
     return found
@@ -258,8 +268,10 @@ def _elsewhere(window: _Window) -> Flags:
     """Rows of grown flows whose trace or key lies in chunks that are not here, too."""
     portion, keys = window.portion, window.keys
     found = np.zeros(len(portion), bool)
-    hashes = index.shortened(np.concatenate((ids.of_traces(portion.trace), ids.of_linked(portion.trace), keys.key)))
-    rows = np.concatenate((np.arange(len(portion)), np.arange(len(portion)), keys.key_row))
+    hashes = index.shortened(
+        np.concatenate((ids.of_traces(portion.trace), ids.of_linked(portion.trace), keys.key.hash))
+    )
+    rows = np.concatenate((np.arange(len(portion)), np.arange(len(portion)), keys.key.row))
     grown = np.isin(hashes, window.grown)
     traces = np.isin(portion.trace, portion.trace[rows[grown]])
     asked = traces[rows]
@@ -281,8 +293,8 @@ def _with_letters(window: _Window) -> Flags:
     messages = _hashes(ids.of_message(message.encode()) for _, _, message in letters if message)
     traces = {trace for _, trace, _ in letters if trace}
     traces.update(ReplayItem.objects.exclude(trace_id="").values_list("trace_id", flat=True))
-    found[keys.key_row[np.isin(keys.key, named)]] = True
-    found[keys.message_row[np.isin(keys.message, messages)]] = True
+    found[keys.key.row[np.isin(keys.key.hash, named)]] = True
+    found[keys.message.row[np.isin(keys.message.hash, messages)]] = True
     here = np.array([raw.tobytes().hex() in traces for raw in portion.trace_ids]) if traces else found
     found |= here
     return found
@@ -299,7 +311,6 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
     flow = np.repeat(np.arange(len(starts)), lengths)
     place = np.full(len(portion), -1, np.int64)
     place[order] = np.arange(len(order)) - starts[flow]
-    hop = table[order, _SIDE] != 0
     young = (table[order, _FAILED] != 0) & (now_ns - portion.end[order] < RETRY_PATIENCE_NS)
     inside, parent = among(portion.parent[order], portion.context)
     parents = np.where(portion.parent[order] == 0, -1, np.where(inside, place[parent], -2))
@@ -310,7 +321,9 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
         young,
         _ranks(flow, _messages(window)[order]),
         _links(portion, place)[order],
-        *_time_ranks(flow, portion.start[order], np.where(hop, portion.end[order], -1)),
+        *_time_ranks(
+            flow, portion.start[order], np.where(_end_counts(portion, table, order, flow), portion.end[order], -1)
+        ),
     )
     hashed = np.zeros(len(order), np.uint64)
     for salt, part in enumerate(parts):
@@ -318,6 +331,19 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
     hashed = mixed(hashed ^ mixed(place[order].view(np.uint64), 7), 8)
     summed: U64 = np.add.reduceat(hashed, starts)
     return mixed(summed ^ lengths.astype(np.uint64), 9)
+
+
+def _end_counts(portion: Portion, table: Ints, order: Ints, flow: Ints) -> Flags:
+    """Where an end may decide: of publishes that failed; of all hops in flows with consumers to be joined by time."""
+    side = table[:, _SIDE]
+    published = portion.context[side == PUBLISH]
+    by_link = np.zeros(len(portion), bool)
+    by_link[portion.link_row[np.isin(portion.link_context, published)]] = True
+    joined = by_link | np.isin(portion.parent, published)
+    unjoined = np.bincount(flow, (side[order] == CONSUME) & ~joined[order]) > 0
+    hop = side[order] != 0
+    found: Flags = hop & (unjoined[flow] | ((side[order] == PUBLISH) & (table[order, _FAILED] != 0)))
+    return found
 
 
 def _bits(values: Array) -> U64:
@@ -337,7 +363,7 @@ def _ranks(flow: Ints, values: Ints) -> Ints:
 
 def _messages(window: _Window) -> Ints:
     found = np.zeros(len(window.portion), np.int64)
-    found[window.keys.message_row] = window.keys.message.view(np.int64)
+    found[window.keys.message.row] = window.keys.message.hash.view(np.int64)
     return found
 
 

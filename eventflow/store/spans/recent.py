@@ -10,6 +10,7 @@ from eventflow.store.spans.columns import U64, Flags, Ints
 
 FULL = 0.6
 """Share of a generation's places that may be taken."""
+FIRST = 4_096
 
 
 class _Generation:
@@ -49,12 +50,12 @@ class _Generation:
 
 
 class Recent:
-    """A table of `numbers` integers per hash, for at least the last `remembered` hashes."""
+    """A table of `numbers` integers per hash, for at least the last `remembered` hashes. It grows up to that size."""
 
     def __init__(self, remembered: int, numbers: int = 0) -> None:
-        self._places = 1 << max(4, int(np.ceil(np.log2(remembered / FULL))))
+        self._most = _room(remembered)
         self._numbers = numbers
-        self._young = _Generation(self._places, numbers)
+        self._young = _Generation(min(self._most, FIRST), numbers)
         self._old: _Generation | None = None
 
     def find(self, hashes: U64) -> tuple[Flags, Ints]:
@@ -81,16 +82,28 @@ class Recent:
             numbers = np.zeros((len(hashes), self._numbers), np.int64)
         hashes, last = _last_of_each(hashes)
         numbers = numbers[last]
-        if self._young.taken + len(hashes) > self._places * FULL:
-            self._old, self._young = self._young, _Generation(max(self._places, _room(len(hashes))), self._numbers)
+        self._make_room(len(hashes))
         places = self._young.find(hashes)
         known = places >= 0
         self._young.numbers[places[known]] = numbers[known]
         self._young.put(hashes[~known], numbers[~known])
 
+    def _make_room(self, count: int) -> None:
+        """A larger table while it may grow; then a new generation."""
+        young = self._young
+        places = len(young.hashes)
+        if young.taken + count <= places * FULL:
+            return
+        if places < self._most:
+            self._young = _Generation(max(4 * places, _room(young.taken + count)), self._numbers)
+            taken = young.hashes != 0
+            self._young.put(young.hashes[taken], young.numbers[taken])
+        else:
+            self._old, self._young = young, _Generation(max(self._most, _room(count)), self._numbers)
+
 
 def _room(count: int) -> int:
-    return 1 << int(np.ceil(np.log2(max(count, 1) / FULL)))
+    return 1 << max(4, int(np.ceil(np.log2(max(count, 1) / FULL))))
 
 
 def _last_of_each(hashes: U64) -> tuple[U64, Ints]:

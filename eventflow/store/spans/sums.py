@@ -80,7 +80,6 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     _count(delta, hops, table[hops.row], simple, meanings)
     waits = _waits(hops, simple, whole, memory)
     _add_histogram(delta, meanings, _Timed(waits.edge, waits.slot, waits.nanoseconds), "wait")
-    woken = waits.late_traces
     learned = Learned(
         spans=portion.context[new],
         hops=hops.context,
@@ -93,8 +92,9 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
         waited=waits.counted,
         pending=waits.missing,
         pending_rows=waits.missing_rows,
+        woken=waits.late,
     )
-    return Summed(delta, np.unique(np.concatenate((whole, woken))), learned)
+    return Summed(delta, np.unique(np.concatenate((whole, waits.late_whole))), learned)
 
 
 def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
@@ -200,8 +200,10 @@ class _Waits:
     counted: U64
     missing: U64
     missing_rows: Ints
-    late_traces: U64
-    """Traces judged whole whose publisher is here only now."""
+    late: U64
+    """Traces whose publisher is here only now."""
+    late_whole: U64
+    """Those of them that are judged whole."""
 
 
 def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits:
@@ -244,7 +246,8 @@ def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits
             ),
             axis=1,
         ),
-        late_traces=late.late_traces,
+        late=late.late,
+        late_whole=late.late_whole,
     )
 
 
@@ -258,7 +261,14 @@ def _late(hops: _Hops, published: Ints, now_whole: U64, memory: Memory) -> _Wait
     nothing = np.zeros(0, np.uint64)
     kept = ~whole
     return _Waits(
-        rows[kept, 0], rows[kept, 1], wait[kept], nothing, nothing, np.zeros((0, 4), np.int64), np.unique(traces[whole])
+        edge=rows[kept, 0],
+        slot=rows[kept, 1],
+        nanoseconds=wait[kept],
+        counted=nothing,
+        missing=nothing,
+        missing_rows=np.zeros((0, 4), np.int64),
+        late=np.unique(traces),
+        late_whole=np.unique(traces[whole]),
     )
 
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from eventflow.domain import lag as engine
 from eventflow.domain.lag import LagStatus
-from eventflow.store.queries import alerts, lag
+from eventflow.store.queries import alerts, lag, lag_group
 from eventflow.store.queries.lag import LagRow
-from eventflow.web import charts, formats, ranges
+from eventflow.web import charts, formats, heatmap, ranges
 
 app_name = "lag"
 
@@ -31,6 +31,7 @@ WORDS = {
 }
 METHODS = {
     "broker-exact": "told by the broker",
+    "broker-approximate": "told by the broker, roughly",
     "probe-exact": "probed",
     "interpolated": "interpolated",
     "little": "estimated",
@@ -186,12 +187,15 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
     detail, span = _detail(request, pk)
     row = detail.row
     needed = (row.in_rate or 0) if row.trend > 0 else None
+    inside = lag_group.inside(pk, span.start, span.end)
     context = {
         "span": span,
         "detail": detail,
         "view": _view(row),
         "row": row,
         "needed": needed,
+        "inside": inside,
+        "heat": heatmap.of(inside),
         "falling": row.trend > 0 and row.backlog is not None,
         "siblings": [_view(sibling) for sibling in detail.siblings],
         "is_behind": row.status in engine.BEHIND or row.status in engine.LATE,
@@ -217,7 +221,8 @@ def chart(request: HttpRequest, pk: int, name: str) -> HttpResponse:
         limits = [(rule.severity, rule.seconds) for rule in rules if rule.seconds is not None]
         return JsonResponse(charts.seconds(detail.series, times, detail.incidents, limits))
     counts = [(rule.severity, float(rule.messages)) for rule in rules if rule.messages is not None]
-    return JsonResponse(charts.messages(detail.series, times, detail.incidents, counts))
+    changes = [note.at for note in lag_group.rebalances(pk, span.start, span.end)]
+    return JsonResponse(charts.messages(detail.series, times, detail.incidents, counts, changes))
 
 
 urlpatterns = [

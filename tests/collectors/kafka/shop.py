@@ -105,6 +105,11 @@ class Shop:
         for done in self.admin.delete_records([TopicPartition(topic, partition, before)]).values():
             done.result(20)
 
+    def first(self, topic: str, partition: int = 0) -> int:
+        """The first offset that is kept."""
+        at = TopicPartition(topic, partition)
+        return int(self.admin.list_offsets({at: OffsetSpec.earliest()})[at].result(20).offset)
+
     def forget(self, group: str) -> None:
         for done in self.admin.delete_consumer_groups([group]).values():
             done.result(20)

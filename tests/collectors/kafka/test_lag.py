@@ -1,13 +1,14 @@
 """A known scenario in, the exact numbers out; judged by Kafka's own ConsumerGroupCommand on the same broker."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from collectors.kafka import collector
-from eventflow.domain.observations import LagSample
+from eventflow.domain.observations import GroupMembers, LagSample, SourceStatus
 from tests.collectors.kafka.shop import Shop, lags, numbers, unique
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 
@@ -155,3 +156,46 @@ async def test_a_group_with_only_transaction_markers_ahead_is_caught_up(shop: Sh
     assert proved(seen)
     shop.transact(topic)
     assert lags(await look(shop), done)[topic, "0"].ready == 3  # until it is looked at again
+
+
+async def test_members_are_told_with_what_each_reads_and_again_only_when_that_changed(shop: Shop) -> None:
+    topic, group = shop.topic("orders", 4), unique("payment")
+
+    def reads(seen: Recorder) -> list[list[int]]:
+        """How many partitions each member has, every time it was told."""
+        told = [one for one in seen.of(GroupMembers) if one.group == group]
+        return [sorted(len(member.partitions) for member in one.members) for one in told]
+
+    first = shop.consumer(group, [topic], **{"client.id": "payment-1"})
+    seen = Recorder()
+    running = asyncio.create_task(collector("shop", shop.server.url, 0.2).run(seen))
+    try:
+        await seen.until(lambda now: reads(now) == [[4]], 30)
+        second = await asyncio.to_thread(joined, shop, group, topic, first)
+        await seen.until(lambda now: reads(now)[-1] == [2, 2], 90)
+        looks = len(seen.of(SourceStatus))
+        await seen.until(lambda now: len(now.of(SourceStatus)) > looks + 5)
+        assert reads(seen).count([2, 2]) == 1
+        newest = [one for one in seen.of(GroupMembers) if one.group == group][-1]
+        assert {member.client for member in newest.members} == {"payment-1", "payment-2"}
+        assert {partition for member in newest.members for partition in member.partitions} == {
+            (topic, str(number)) for number in range(4)
+        }
+        for member in (first, second):
+            await asyncio.to_thread(member.close)
+        await seen.until(lambda now: reads(now)[-1] == [], 30)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def joined(shop: Shop, group: str, topic: str, first: Consumer) -> Consumer:
+    """A second member; the first has to hear of it by polling."""
+    second = Consumer({**shop.where, "group.id": group, "client.id": "payment-2", "enable.auto.commit": False})
+    second.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while not second.assignment() or len(first.assignment()) != 2:
+        assert time.monotonic() < deadline
+        first.poll(0.1)
+        second.poll(0.1)
+    return second

@@ -104,9 +104,13 @@ async def test_each_right_unlocks_what_it_says_and_what_is_missing_is_named(secu
         "list all groups": "allowed",
         "describe groups": "unknown",  # no group has a member
         "read committed offsets": "allowed",
+        "read topic settings": "denied",
         "read messages": "denied",
     }
     assert "grant Read" in described.status.message
+
+    secured.grant((ResourceType.TOPIC, "*", AclOperation.DESCRIBE_CONFIGS))
+    assert (await secured.look(lambda seen: seen.status)).status.rights["read topic settings"] == "allowed"
 
     secured.grant((ResourceType.TOPIC, "orders.dlq", AclOperation.READ))
     assert (await secured.look(lambda seen: seen.letters)).letters[0].location == "orders.dlq"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import httpx
@@ -22,6 +23,11 @@ class Vhost:
             base_url=f"http://127.0.0.1:{server.management}/api", auth=("guest", "guest"), trust_env=False, timeout=30
         )
 
+    @classmethod
+    def fresh(cls, server: RabbitMqServer) -> "Vhost":
+        """One that nobody else uses."""
+        return cls(server, f"test-{uuid4().hex[:10]}")
+
     def __enter__(self) -> "Vhost":
         self.put(f"vhosts/{self.name}")
         return self
@@ -32,6 +38,9 @@ class Vhost:
 
     def put(self, path: str, body: dict[str, Any] | None = None) -> None:
         self._api.put(path, json=body or {}).raise_for_status()
+
+    def delete(self, path: str) -> None:
+        self._api.delete(path).raise_for_status()
 
     def get(self, path: str) -> Any:
         return self._api.get(path).raise_for_status().json()

@@ -1,0 +1,73 @@
+"""The index finds every chunk that was entered before, while and after runs are merged, and forgets dead ones only."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from eventflow.store.models import Chunk, IndexPage, IndexRun
+from eventflow.store.spans import index
+
+pytestmark = pytest.mark.django_db
+
+
+def chunk() -> int:
+    return Chunk.objects.create(body=b"", spans=1, first_ns=0, last_ns=0).pk
+
+
+def fill(runs: int, entries: int, seed: int = 1) -> dict[int, set[int]]:
+    """Enter random hashes, some of them often, in runs of their own; what should be found."""
+    chance = np.random.default_rng(seed)
+    expected: dict[int, set[int]] = defaultdict(set)
+    for _ in range(runs):
+        mine = np.array([chunk() for _ in range(3)])
+        hashes = np.concatenate((chance.integers(0, 2**48, entries), chance.integers(0, 5, entries // 4)))
+        chunks = chance.choice(mine, len(hashes))
+        index.add(hashes, chunks)
+        for one, where in zip(hashes.tolist(), chunks.tolist(), strict=True):
+            expected[one].add(where)
+    return expected
+
+
+def found(hashes: set[int]) -> dict[int, set[int]]:
+    return {one: set(chunks) for one, chunks in index.chunks_of(hashes).items()}
+
+
+def test_what_was_entered_is_found_and_nothing_else():
+    expected = fill(runs=3, entries=3_000)
+    assert found(set(expected)) == expected
+    assert found({2**48 - 1, 7}) == {}
+
+
+def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
+    mine = np.array([chunk() for _ in range(10)])
+    index.add(np.repeat(np.arange(3), 10 * index.PAGE // 4), np.tile(np.repeat(mine, index.PAGE // 4), 3))
+    assert found({0, 1, 2}) == {one: set(mine.tolist()) for one in range(3)}
+
+
+def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):
+    monkeypatch.setattr(index, "MERGE_ENTRIES", 4 * index.PAGE)
+    expected = fill(runs=2 * index.FAN_IN + 1, entries=700)
+    while index.merge():
+        assert found(set(expected)) == expected
+    assert sorted(IndexRun.objects.values_list("level", flat=True)) == [0, 1, 1]
+    assert found(set(expected)) == expected
+    assert IndexPage.objects.exclude(run__in=IndexRun.objects.all()).count() == 0
+
+
+def test_entries_of_chunks_that_are_gone_are_left_out_by_a_merge():
+    expected = fill(runs=index.FAN_IN, entries=200)
+    gone = set(Chunk.objects.order_by("id").values_list("id", flat=True)[:20])
+    Chunk.objects.filter(pk__in=gone).delete()
+    index.merge()
+    assert found(set(expected)) == {one: left for one, where in expected.items() if (left := where - gone)}
+
+
+def test_a_merge_that_was_interrupted_is_begun_anew():
+    expected = fill(runs=index.FAN_IN, entries=200)
+    half = IndexRun.objects.create(level=1, entries=0, last_chunk=0, token=1, ready=False)
+    IndexPage.objects.create(run=half, first=0, body=b"half written")
+    assert found(set(expected)) == expected
+    index.merge()
+    assert not IndexRun.objects.filter(pk=half.pk).exists()
+    assert found(set(expected)) == expected

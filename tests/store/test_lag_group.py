@@ -1,0 +1,102 @@
+"""A group's inside: its partitions by the minute, its members and its rebalances."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from eventflow.domain.observations import GroupMember, GroupMembers
+from eventflow.store.models import ConsumerGroup, PartitionMinute, Rebalance
+from eventflow.store.queries import lag_group
+from eventflow.store.record import lag_history, observations
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def look(second: float, *ready: int | None) -> None:
+    """One look at a group's partitions."""
+    at = make.after(second)
+    parts = [make.lag_sample(at=at, ready=each, partition=str(number)) for number, each in enumerate(ready)]
+    observations(parts, at)
+
+
+def there(second: float, **reads: str) -> None:
+    """Members by name, each with its partitions of orders and one of another topic."""
+    destination = ConsumerGroup.objects.get().destination
+    members = tuple(
+        GroupMember(f"{name}-id", name, "10.0.0.1", (("other", "0"), *((destination, n) for n in numbers)))
+        for name, numbers in reads.items()
+    )
+    observations([GroupMembers("shop", "nats", "email", make.after(second), members)], make.after(second))
+
+
+def inside() -> lag_group.Inside:
+    return lag_group.inside(ConsumerGroup.objects.get().pk, make.NOW - HOUR, make.after(120))
+
+
+def test_each_minute_keeps_its_worst_and_its_last_by_partition() -> None:
+    for second, ready in ((0, 5), (10, 90), (20, 7), (60, 1)):
+        look(second, ready, None, 3)
+    first, second = PartitionMinute.objects.order_by("at")
+    assert first.partitions == {"0": [90, 7], "1": [None, None], "2": [3, 3]}
+    assert second.partitions == {"0": [1, 1], "1": [None, None], "2": [3, 3]}
+    rows = {row.partition: row for row in inside().rows}
+    assert (rows["0"].worst, rows["0"].now, rows["1"].now, len(rows["0"].cells)) == (90, 1, None, lag_group.COLUMNS)
+
+
+def test_a_group_with_one_partition_keeps_no_minutes() -> None:
+    look(0, 5)
+    assert not PartitionMinute.objects.exists()
+    assert (inside().rows, inside().members, inside().rebalances) == ((), None, ())
+
+
+def test_members_are_shown_with_what_waits_on_their_partitions() -> None:
+    look(0, 5, 2, 40)
+    there(1, a="02", b="1")
+    assert [(member.client, member.partitions, member.ready) for member in inside().members or ()] == [
+        ("a", ("0", "2"), 45),
+        ("b", ("1",), 2),
+    ]
+
+
+def test_who_was_there_first_is_no_rebalance_and_every_change_is_one() -> None:
+    look(0, 1, 1, 1)
+    there(1, a="012")
+    there(31, a="012")
+    assert not Rebalance.objects.exists()
+    there(61, a="01", b="2")
+    there(61, a="01", b="2")
+    there(91)
+    newest, first = inside().rebalances
+    assert (first.joined, first.left, first.members, first.moved) == (("b",), (), 2, 1)
+    assert (newest.joined, newest.left, newest.members, newest.moved) == ((), ("a", "b"), 0, 3)
+    assert inside().members == ()
+
+
+def test_very_many_minutes_are_read_with_few_queries() -> None:
+    look(0, 1, 1)
+    group = ConsumerGroup.objects.get()
+    minutes = [
+        PartitionMinute(group=group, at=make.NOW - n * timedelta(minutes=1), partitions={"0": [n, n]})
+        for n in range(1, 99)
+    ]
+    PartitionMinute.objects.bulk_create(minutes)
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        lag_group.inside(group.pk, make.NOW - timedelta(hours=24), make.NOW)
+    assert len(asked) == 3
+
+
+def test_old_minutes_and_old_rebalances_go() -> None:
+    look(0, 1, 1)
+    there(1, a="0")
+    there(2, b="0")
+    lag_history.prune(make.NOW + timedelta(hours=49), 24 * 14)
+    assert (PartitionMinute.objects.count(), Rebalance.objects.count()) == (0, 1)
+    lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14)
+    assert Rebalance.objects.count() == 0
