@@ -1,7 +1,7 @@
 """Records what instrumented libraries really send: `python -m tests.domain.recorded.record [LIBRARY …]`.
 
-Real brokers, and real libraries in an environment of their own, made once in the cache folder. The spans go into files of
-OTLP/JSON beside this one; which hops they are stands in `expected.json`, judged by people: look at what changes.
+Real brokers, and real libraries in an environment of their own, made once in the cache folder. The spans go into files
+of OTLP/JSON beside this one; which hops they are stands in `expected.json`, judged by people: look at what changes.
 """
 
 import base64
