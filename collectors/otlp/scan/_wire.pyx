@@ -109,6 +109,7 @@ cdef enum:
     DEEPEST = 100  # protobuf's own limit of nested messages
     RELEASE_FROM = 262144  # bytes; below, giving the lock up and getting it back would take longer than the scan
     SLOTS = 16384
+    EXPECTED = 32
     MOST_NAMES = 8192
     KEEP_SPANS = 65536  # buffers for more are given back after the scan
     STRING = 0x0A
@@ -434,6 +435,7 @@ cdef struct Attributes:
     uint64_t all  # the hash of all that are looked at
     uint64_t identities  # the hash of the identities' names
     uint32_t ours
+    uint32_t count
     bint odd
 
 
@@ -449,6 +451,7 @@ cdef class NativeScanner:
     cdef size_t arena_capacity
     cdef uint32_t serial
     cdef bint forgot
+    cdef Slot *expected[EXPECTED]
     cdef Spans spans
     cdef Rows links  # span, 16 and 8 bytes of ids
     cdef Rows idents  # span, name, offset, length, link
@@ -681,7 +684,12 @@ cdef class NativeScanner:
                 return broken()
             found.odd = True
             return 0
-        slot = self.find(pair.key, pair.key_size)
+        # The same library writes the same names in the same order.
+        slot = self.expected[found.count & (EXPECTED - 1)]
+        if slot == NULL or slot.size != pair.key_size + 1 or memcmp(self.arena + slot.at, pair.key, pair.key_size) != 0:
+            slot = self.find(pair.key, pair.key_size)
+            self.expected[found.count & (EXPECTED - 1)] = slot
+        found.count += 1
         v = pair.value
         # Nine in ten are text.
         if e - v >= 2 and v[0] == STRING and v[1] < 128 and v[1] == e - v - 2:
@@ -827,6 +835,7 @@ cdef class NativeScanner:
     cdef void forget(self) noexcept nogil:
         """All names: they are asked again. What the span being read had before is not known any more."""
         memset(self.slots, 0, SLOTS * sizeof(Slot))
+        memset(self.expected, 0, sizeof(self.expected))
         self.known = self.arena_used = 0
         self.forgot = True
         self.serial = 1
