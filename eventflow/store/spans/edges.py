@@ -136,7 +136,7 @@ def edge_key(proof: HopEvidence, publishes: Collection[HopEvidence] = ()) -> Edg
 def write(delta: Delta) -> None:
     """Store the sums. Inside the step's transaction."""
     sums = {where: added for where, added in delta.sums.items() if not added.empty()}
-    ids = _edge_ids({key for key, _ in sums}, delta.bounds)
+    ids = edge_ids({key for key, _ in sums}, delta.bounds)
     slots = {(ids[key], at): added for (key, at), added in sums.items()}
     for part in chunks({at for _, at in slots}):
         rows = EdgeSlot.objects.filter(at__in=part, seconds=SLOT_SECONDS, edge_id__in=set(ids.values()))
@@ -182,7 +182,7 @@ def digest_of(key: EdgeKey) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]]) -> dict[EdgeKey, int]:
+def edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]]) -> dict[EdgeKey, int]:
     """The ids of edges, made where they are new, their first and last time widened."""
     digests = {digest_of(key): key for key in keys}
     stored: dict[str, tuple[int, int, int]] = {}
