@@ -46,9 +46,7 @@ def fill(spans: int) -> list[Figure]:
     from eventflow.worker.formats import span_format
 
     form, load = span_format(), Load(ROUNDS)
-    batches = (
-        SpanBatch(body, NOW, columns=form.scan(body)) for body in map(load.body, range(_requests(spans)))
-    )
+    batches = (SpanBatch(body, NOW, columns=form.scan(body)) for body in map(load.body, range(_requests(spans))))
     steps, begun = 0, time.perf_counter()
     while part := list(islice(batches, TOGETHER)):
         store.append(part)
@@ -63,7 +61,11 @@ def fill(spans: int) -> list[Figure]:
         pass
     seconds = time.perf_counter() - begun
     stored = _requests(spans) * SPANS
-    return [Figure(f"spans: {_number(spans)} made, stored and listed in one process", stored / seconds, "spans/s", more=True)]
+    return [
+        Figure(
+            f"spans: {_number(spans)} made, stored and listed in one process", stored / seconds, "spans/s", more=True
+        )
+    ]
 
 
 def _judge() -> None:
@@ -96,7 +98,7 @@ def read(spans: int) -> list[Figure]:
     number = _number(spans)
     return [
         Figure(f"spans: flow by correlation id out of {number}, p95", percentile(stored[WARM:], 95), "ms", must, aim),
-        Figure(f"spans: the same, put together for its page, p95", percentile(put_together, 95), "ms"),
+        Figure("spans: the same, put together for its page, p95", percentile(put_together, 95), "ms"),
         Figure(f"spans: newest 50 failed flows out of {number}, p95", percentile(listed, 95), "ms", 50, 15),
     ]
 
@@ -162,7 +164,7 @@ def _fill_edges() -> None:
     # Made once each: what differs from slot to slot costs a reader nothing.
     small, large = [sums(10) for _ in range(97)], [sums(60) for _ in range(97)]
     delta = Delta()
-    delta.bounds = {key: (0, end * 1_000_000_000) for key in keys}
+    delta.bounds = dict.fromkeys(keys, (0, end * 1000000000))
     with transaction.atomic():
         ids = list(edge_ids(keys, delta.bounds).values())
         for at in range(end - 24 * HOUR, end - HOUR, MINUTE):

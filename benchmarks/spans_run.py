@@ -176,7 +176,9 @@ def _check_flows(stream: Stream) -> None:
         bodies = stream.bodies[number * REQUESTS : (number + 1) * REQUESTS]
         columns = [decode(gzip.decompress(body)) for body in bodies]
         for order in chance.sample(range(SPANS), SAMPLES // len(rounds)):
-            sent: list[Span] = sorted((column[order] for column in columns), key=lambda one: (one.start_ns, one.span_id))
+            sent: list[Span] = sorted(
+                (column[order] for column in columns), key=lambda one: (one.start_ns, one.span_id)
+            )
             key = sent[0].correlation_id
             assert key is not None
             _same(f"the spans of {key}", list(spans.flow_spans(key).spans), sent)

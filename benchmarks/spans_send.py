@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 
 import grpc
 import httptools
@@ -13,6 +15,7 @@ from collectors.otlp.signals import SERVICES
 
 CONNECTIONS = 8
 CHANNELS = 4
+RECONNECTS = 10
 OK = 200
 
 
@@ -25,12 +28,13 @@ class Sent:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request when it has the answer to the last."""
+    """Sends the next request when it has the answer to the last. `gone` has the one that got no answer."""
 
     def __init__(self, requests: Iterator[bytes], sent: Sent) -> None:
         self.requests, self.sent = requests, sent
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self.parser = httptools.HttpResponseParser(self)
+        self.request: bytes | None = None
         self.at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,12 +43,12 @@ class _Connection(asyncio.Protocol):
         self.next()
 
     def next(self) -> None:
-        request = next(self.requests, None)
-        if request is None:
+        self.request = next(self.requests, None)
+        if self.request is None:
             self.transport.close()
             return
         self.at = time.perf_counter()
-        self.transport.write(request)
+        self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
@@ -60,10 +64,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.gone.done():
-            if error is None:
-                self.gone.set_result(None)
-            else:
-                self.gone.set_exception(error)
+            self.gone.set_result(self.request)
 
 
 def over_http(port: int, media_type: str, bodies: Sequence[bytes]) -> Sent:
@@ -75,11 +76,19 @@ def over_http(port: int, media_type: str, bodies: Sequence[bytes]) -> Sent:
         waiting = iter(requests)
         sent = Sent(time.perf_counter())
         loop = asyncio.get_running_loop()
-        made = [
-            await loop.create_connection(lambda: _Connection(waiting, sent), "127.0.0.1", port)
-            for _ in range(CONNECTIONS)
-        ]
-        await asyncio.gather(*(protocol.gone for _, protocol in made))
+
+        async def connection() -> None:
+            again: bytes | None = None
+            for _ in range(RECONNECTS):
+                todo = waiting if again is None else chain([again], waiting)
+                _, protocol = await loop.create_connection(partial(_Connection, todo, sent), "127.0.0.1", port)
+                # A server may end a connection that was quiet for seconds: senders then send again.
+                again = await protocol.gone
+                if again is None:
+                    return
+            raise RuntimeError("the server ends one connection after the other")
+
+        await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
         return sent
 
     return asyncio.run(send())
