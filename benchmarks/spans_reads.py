@@ -148,7 +148,8 @@ def _fill_edges() -> None:
     from django.db import transaction
 
     from eventflow.domain.edge import EdgeKey, Histogram
-    from eventflow.store.spans.edges import Delta, Sums, edge_ids, store_slots
+    from eventflow.store.spans import slots
+    from eventflow.store.spans.edges import Sums, cells, edge_ids
 
     chance = random.Random(9)
     keys = [EdgeKey("consume", f"service-{n % 40}", "kafka", f"topic-{n}", f"group-{n}") for n in range(EDGES)]
@@ -163,14 +164,12 @@ def _fill_edges() -> None:
 
     # Made once each: what differs from slot to slot costs a reader nothing.
     small, large = [sums(10) for _ in range(97)], [sums(60) for _ in range(97)]
-    delta = Delta()
-    delta.bounds = dict.fromkeys(keys, (0, end * 1000000000))
     with transaction.atomic():
-        ids = list(edge_ids(keys, delta.bounds).values())
-        for at in range(end - 24 * HOUR, end - HOUR, MINUTE):
-            store_slots((edge, MINUTE, at, chance.choice(large)) for edge in ids)
-        for at in range(end - HOUR, end, SLOT):
-            store_slots((edge, SLOT, at, chance.choice(small)) for edge in ids)
+        ids = list(edge_ids(keys, dict.fromkeys(keys, (0, end * 1_000_000_000))).values())
+        many = [cells((edge, chance.choice(large)) for edge in ids) for _ in range(23)]
+        few = [cells((edge, chance.choice(small)) for edge in ids) for _ in range(23)]
+        slots.store({(MINUTE, at): chance.choice(many) for at in range(end - 24 * HOUR, end - HOUR, MINUTE)})
+        slots.store({(SLOT, at): chance.choice(few) for at in range(end - HOUR, end, SLOT)})
 
 
 def main(what: str, spans: int) -> None:

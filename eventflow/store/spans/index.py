@@ -100,7 +100,7 @@ def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int],
     wanted = sorted(missing)
     for start in range(0, len(wanted), 500):
         for pk, body in IndexPage.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body"):
-            fresh[pk, missing[pk]] = _decoded(bytes(body))
+            fresh[pk, missing[pk]] = unpacked(bytes(body))
     for page in asked:
         kept = fresh.get(page) or _pages.get(page)
         if kept is not None:
@@ -108,7 +108,8 @@ def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int],
     _pages.update(fresh)
 
 
-def _decoded(body: bytes) -> tuple[Ints, Ints]:
+def unpacked(body: bytes) -> tuple[Ints, Ints]:
+    """The two columns of `packed`."""
     plain = zstandard.ZstdDecompressor().decompress(body)
     count = int.from_bytes(plain[:4], "little")
     planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, count)
@@ -119,8 +120,11 @@ def _from_planes(planes: Array) -> Ints:
     return np.ascontiguousarray(planes.T).view("<i8").reshape(-1)
 
 
-def _packed(hashes: Ints, chunks: Ints) -> bytes:
-    """Differences of the hashes, then the chunks, byte by byte in planes: what is zero in all of them costs nothing."""
+def packed(hashes: Ints, chunks: Ints) -> bytes:
+    """Two columns, the first ascending: its differences, then the other, byte by byte in planes.
+
+    What is zero in all of them costs nothing.
+    """
     deltas = np.diff(hashes, prepend=0).astype("<i8")
     planes = [values.astype("<i8").view(np.uint8).reshape(-1, 8).T for values in (deltas, chunks)]
     plain = len(hashes).to_bytes(4, "little") + b"".join(np.ascontiguousarray(one).tobytes() for one in planes)
@@ -153,7 +157,7 @@ def _cuts(hashes: Ints) -> list[int]:
 
 def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
     cuts = _cuts(hashes)
-    rows = [(run, int(hashes[low]), _packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
+    rows = [(run, int(hashes[low]), packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
     insert(IndexPage, ("run_id", "first", "body"), rows)
 
 
@@ -213,7 +217,7 @@ def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
         before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
         inside = pages.filter(first__gte=low, first__lt=high).order_by("first").values_list("body", flat=True)
         for body in (*before, *inside):
-            keys, values = _decoded(bytes(body))
+            keys, values = unpacked(bytes(body))
             begin, end = np.searchsorted(keys, [low, high])
             hashes.append(keys[begin:end])
             chunks.append(values[begin:end])
