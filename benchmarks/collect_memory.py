@@ -1,6 +1,6 @@
 """Whether looking again and again costs memory: each collector's growth over many cycles at a real broker that lives.
 
-python -m benchmarks.collect_memory [--cycles 1000] [--brokers kafka nats rabbitmq redis]
+python -m benchmarks.collect_memory [--cycles 1000] [--brokers kafka nats rabbitmq redis sqs]
 """
 
 import argparse
@@ -17,9 +17,9 @@ from benchmarks.figures import Figure, table
 from demo import kafka
 from eventflow.domain.observations import Observation, SourceStatus
 from tests.collectors.rabbitmq.shop import Vhost
-from tests.collectors.scenarios import Kafka, Nats, RabbitMq, Redis, Scenario
+from tests.collectors.scenarios import Kafka, Nats, RabbitMq, Redis, Scenario, Sqs
 from tests.redis_rabbitmq import RabbitMqServer, RedisServer
-from tests.services import KafkaServer, NatsServer
+from tests.services import KafkaServer, NatsServer, SqsServer
 
 WARM_UP = 0.2
 """Share of the cycles after which caches are full and growth is counted."""
@@ -27,10 +27,10 @@ MUST_KIB = 512.0
 """Of what Python holds."""
 MUST_MIB = 16.0
 """Of what the process holds: libraries in C too, and what the allocator keeps for later."""
-NAMES = ("kafka", "nats", "rabbitmq", "redis")
+NAMES = ("kafka", "nats", "rabbitmq", "redis", "sqs")
 
 
-Server = KafkaServer | NatsServer | RabbitMqServer | RedisServer
+Server = KafkaServer | NatsServer | RabbitMqServer | RedisServer | SqsServer
 
 
 class Meter:
@@ -124,7 +124,7 @@ def _of(name: str, folder: Path, cycles: int) -> list[Figure]:
 def _scenario(name: str, folder: Path) -> Iterator[Scenario]:
     """On a server that is there for it alone."""
     servers: dict[str, Callable[[Path], Server]] = {
-        "kafka": KafkaServer, "nats": NatsServer, "rabbitmq": RabbitMqServer, "redis": RedisServer,
+        "kafka": KafkaServer, "nats": NatsServer, "rabbitmq": RabbitMqServer, "redis": RedisServer, "sqs": SqsServer,
     }  # fmt: skip
     server = servers[name](folder)
     try:
@@ -135,6 +135,8 @@ def _scenario(name: str, folder: Path) -> Iterator[Scenario]:
             yield Nats(server)
         elif isinstance(server, RedisServer):
             yield Redis(server)
+        elif isinstance(server, SqsServer):
+            yield Sqs(server)
         else:
             with Vhost.fresh(server) as vhost:
                 yield RabbitMq(vhost)

@@ -5,6 +5,7 @@ The registry: a source URL's scheme names the package that knows how to look at 
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
 from urllib.parse import urlsplit
 
 from collectors.base import Collector, CollectorError, Replayer
@@ -30,6 +31,18 @@ def _package(url: str) -> str:
     return SCHEMES[scheme]
 
 
+def _module(url: str) -> ModuleType:
+    package = _package(url)
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        extra = package.rpartition(".")[2]
+        raise CollectorError(
+            f"{error.name} is not installed here: pip install '.[{extra}]' brings it",
+            permanent=True,
+        ) from None
+
+
 def from_url(
     name: str,
     url: str,
@@ -44,13 +57,20 @@ def from_url(
     `resume`: the cursors that an earlier collector's last status told.
     """
     options = {} if seconds is None else {"seconds": seconds}
-    make = import_module(_package(url)).collector
+    make = _module(url).collector
     collector: Collector = make(name, url, correlation_keys=tuple(correlation_keys), resume=resume, **options)
     return collector
 
 
+def harmless(url: str) -> str:
+    """The same source without what an operator allowed us to change there (`?take=`): for a look that keeps nothing."""
+    parts = urlsplit(url)
+    options = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] != "take"]
+    return parts._replace(query="&".join(options)).geturl()
+
+
 def replayer(name: str, url: str) -> Replayer | None:
     """What can put messages back at `url`, or None where the broker cannot take them."""
-    make = getattr(import_module(_package(url)), "replayer", None)
+    make = getattr(_module(url), "replayer", None)
     found: Replayer | None = make(name, url) if make else None
     return found

@@ -11,6 +11,8 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from eventflow.domain.source_budget import Budget
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -60,10 +62,19 @@ if EVENTFLOW_ZIPKIN.lower() in {"off", "no", "0"}:
 EVENTFLOW_INGEST_TOKENS = _list("EVENTFLOW_INGEST_TOKENS")
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
 EVENTFLOW_POLL_SECONDS = _number("EVENTFLOW_POLL_SECONDS", 2)
+# What each broker may be asked, a second on average; whoever costs more is looked at less often.
+EVENTFLOW_BUDGET = Budget(
+    calls=_number("EVENTFLOW_BUDGET_CALLS", 2_000),
+    received_bytes=_number("EVENTFLOW_BUDGET_BYTES", 10_000_000),
+    busy=_number("EVENTFLOW_BUDGET_BUSY", 0.5),
+)
 EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
 EVENTFLOW_SPAN_FORMAT = "eventflow.worker.formats.otlp"
 """The format of stored requests: the store keeps what receivers give it and knows no protocol."""
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
+EVENTFLOW_RETENTION_GIGABYTES = (
+    _number("EVENTFLOW_RETENTION_GIGABYTES", 1) if os.environ.get("EVENTFLOW_RETENTION_GIGABYTES") else None
+)
 EVENTFLOW_URL = os.environ.get("EVENTFLOW_URL", f"http://{EVENTFLOW_HTTP}")
 REDIS_URL = os.environ.get("REDIS_URL", "")
 EVENTFLOW_DEMO = _flag("EVENTFLOW_DEMO", False)
@@ -89,6 +100,8 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+# Older ones: they still open what they sealed and still know their sessions.
+SECRET_KEY_FALLBACKS = _list("EVENTFLOW_SECRET_KEY_FALLBACKS")
 DEBUG = _flag("EVENTFLOW_DEBUG", False)
 ALLOWED_HOSTS = _list("EVENTFLOW_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = _list("EVENTFLOW_TRUSTED_ORIGINS")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("replays/", include("eventflow.web.views.replays")),
     path("alerts/", include("eventflow.web.views.alerts")),
     path("settings/", include("eventflow.web.views.settings")),
+    path("settings/sources/", include("eventflow.web.views.sources")),
     path("search/", include("eventflow.web.views.search")),
     path("api/v1/", include("eventflow.web.api.urls")),
     path("account/", include("eventflow.accounts.urls")),

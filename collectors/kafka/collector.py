@@ -190,14 +190,20 @@ class KafkaCollector:
         for group in groups:
             for partition, committed in group.commits.items():
                 end, start = ends.end.get(partition), ends.start.get(partition, 0)
-                if end is not None and committed < end and not parse.left(group, partition.topic):
-                    waiting.setdefault(partition, set()).add(max(committed, start))
+                if end is None or committed >= end or parse.left(group, partition.topic):
+                    continue
+                at = start if start > committed else committed
+                if (known := waiting.get(partition)) is None:
+                    waiting[partition] = {at}
+                else:
+                    known.add(at)
         clock = int(now.timestamp() * 1000)
         for partition in self._times.keys() - waiting.keys():
             del self._times[partition]
         questions: dict[Partition, int] = {}
         for partition, offsets in waiting.items():
-            times = self._times.setdefault(partition, Times())
+            if (times := self._times.get(partition)) is None:
+                times = self._times[partition] = Times()
             times.saw_end(ends.end[partition], clock)
             times.forget_before(min(offsets))
             unclear = [offset for offset in offsets if not times.near(offset, clock)]
@@ -255,14 +261,15 @@ class KafkaCollector:
         self, groups: list[Group], ends: Ends, times: Mapping[Partition, Times], now: datetime
     ) -> list[LagSample]:
         clock = int(now.timestamp() * 1000)
-        samples = []
+        proved = self._markers.messages if self._markers.any else None
+        samples: list[LagSample] = []
+
+        def dated(partition: Partition, offset: int) -> Estimate | None:
+            known = times.get(partition)
+            return None if known is None else known.date(offset, clock)
+
         for group in groups:
-            for partition in parse.watched(group, self._topics):
-                oldest: Estimate | None = None
-                if (known := times.get(partition)) is not None and partition in group.commits:
-                    oldest = known.date(max(group.commits[partition], ends.start.get(partition, 0)), clock)
-                proved = self._markers.messages(partition, group.commits.get(partition), ends.end.get(partition))
-                samples.append(parse.lag(self.name, group, partition, ends, at=now, oldest=oldest, proved=proved))
+            samples += parse.lags(self.name, group, self._topics, ends, at=now, dated=dated, proved=proved)
         return samples
 
     def _members(self, groups: list[Group], now: datetime) -> list[GroupMembers]:

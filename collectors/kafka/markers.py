@@ -59,6 +59,11 @@ class Markers:
                 found = sum(1 for r in records if r.partition == partition and committed <= r.offset < end)
                 self._proved[partition, committed] = (end, found)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is proved now."""
+        return bool(self._proved)
+
     def messages(self, partition: Partition, committed: int | None, end: int | None) -> int | None:
         """How many messages wait there, if that was proved; None: not known better than the broker says."""
         proof = self._proved.get((partition, -1 if committed is None else committed))

@@ -232,4 +232,6 @@ def lag(
         paused=bool(consumer.get("paused")),
         container=name,
         subscriptions=read or tuple(subjects),
+        # A work queue drops what is done, so that all it keeps waits: no sign that something will be lost.
+        lost=None if str(config.get("retention", "limits")) == "limits" else 0,
     )

@@ -4,21 +4,36 @@ Promises: one incident from its first breach to its end, however often the value
 not known neither fires nor resolves anything. Pure: the present instant is an argument, the incident's past is a value.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from eventflow.domain import words
+from eventflow.domain.lag import LagStatus
 
 
 class Kind(StrEnum):
     """What a rule watches."""
 
     LAG = "lag"
+    STOPPED = "stopped"
+    DRIFTING = "drifting"
+    RETENTION = "retention"
+    SKEW = "skew"
     DEAD_LETTERS = "dead_letters"
+    FLOOD = "flood"
     BLIND = "blind"
+
+
+OF_GROUPS = frozenset({Kind.LAG, Kind.STOPPED, Kind.DRIFTING, Kind.RETENTION, Kind.SKEW})
+"""Kinds whose subjects are consumer groups."""
+HELD_BACK_BY_STOPPED = frozenset({Kind.LAG, Kind.DRIFTING, Kind.SKEW})
+"""What follows from a group that stopped, and so is no news of its own."""
+RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.7, Kind.FLOOD: 0.2}
+"""Share of the limit below which it is over; 0.8 for the others."""
+SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0}
+"""Kinds with a limit in percent, and the usual one."""
 
 
 class State(StrEnum):
@@ -55,6 +70,7 @@ class Rule:
     severity: str = "critical"
     seconds: float | None = None
     messages: int | None = None
+    share: float | None = None
     for_seconds: float = 120.0
     recover_ratio: float = 0.8
     recover_seconds: float = 60.0
@@ -81,6 +97,12 @@ class Measurement:
     out_rate: float | None = None
     drain_seconds: float | None = None
     growing: bool = False
+    status: str = ""
+    """The lag engine's word."""
+    shares: Mapping[Kind, float | None] = field(default_factory=dict)
+    """In percent, for the kinds with such a limit."""
+    lost: bool = False
+    """Messages were dropped before this group got them."""
     note: str = ""
     acknowledged: bool = False
 
@@ -100,6 +122,8 @@ class Incident:
 
 def matches(pattern: str, names: Iterable[str]) -> bool:
     """Whether a glob names one of these; several globs are parted by commas."""
+    if pattern == "*":
+        return True
     globs = [part.strip() for part in pattern.split(",") if part.strip()] or ["*"]
     return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
@@ -119,11 +143,8 @@ def read(rule: Rule, measurement: Measurement) -> Reading:
     """The worst of the rule's limits; unknown when one is not known and none is surely broken."""
     if not measurement.known:
         return Reading.UNKNOWN
-    if rule.kind == Kind.BLIND:
-        return Reading.BREACH if measurement.breached else Reading.CLEAR
-    if rule.kind == Kind.DEAD_LETTERS:
-        arrived = 0 if measurement.acknowledged else measurement.messages
-        return _against(arrived, rule.messages or 0, rule.recover_ratio)
+    if reader := _READERS.get(rule.kind):
+        return reader(rule, measurement)
     readings = set()
     if rule.seconds is not None:
         readings.add(_against(measurement.seconds, rule.seconds, rule.recover_ratio))
@@ -135,9 +156,68 @@ def read(rule: Rule, measurement: Measurement) -> Reading:
     return Reading.CLEAR
 
 
+def _blind(rule: Rule, measurement: Measurement) -> Reading:
+    return Reading.BREACH if measurement.breached else Reading.CLEAR
+
+
+def _dead_letters(rule: Rule, measurement: Measurement) -> Reading:
+    arrived = 0 if measurement.acknowledged else measurement.messages
+    return _against(arrived, rule.messages or 0, rule.recover_ratio)
+
+
+def _stopped(rule: Rule, measurement: Measurement) -> Reading:
+    if measurement.status not in (LagStatus.STOPPED, LagStatus.STALLED):
+        return Reading.CLEAR
+    young = rule.seconds is not None and measurement.seconds is not None and measurement.seconds <= rule.seconds
+    return Reading.BETWEEN if young else Reading.BREACH
+
+
+def _drifting(rule: Rule, measurement: Measurement) -> Reading:
+    return Reading.BREACH if measurement.status == LagStatus.DRIFTING else Reading.CLEAR
+
+
+def _retention(rule: Rule, measurement: Measurement) -> Reading:
+    """Where nothing is dropped (no share is known) nothing is at risk."""
+    if measurement.lost:
+        return Reading.BREACH
+    return _against(measurement.shares.get(Kind.RETENTION) or 0.0, _limit(rule), rule.recover_ratio)
+
+
+def _enough(rule: Rule, measurement: Measurement) -> Reading:
+    """A share of a few is nothing: the rule's number of messages has to be passed first."""
+    if (measurement.messages or 0) <= (rule.messages or 0):
+        return Reading.CLEAR
+    return _against(measurement.shares.get(rule.kind), _limit(rule), rule.recover_ratio)
+
+
+def _limit(rule: Rule) -> float:
+    return SHARES[rule.kind] if rule.share is None else rule.share
+
+
+_READERS: Mapping[Kind, Callable[[Rule, Measurement], Reading]] = {
+    Kind.BLIND: _blind,
+    Kind.DEAD_LETTERS: _dead_letters,
+    Kind.STOPPED: _stopped,
+    Kind.DRIFTING: _drifting,
+    Kind.RETENTION: _retention,
+    Kind.SKEW: _enough,
+    Kind.FLOOD: _enough,
+}
+
+
+def held_back(rule: Rule, measurement: Measurement, stopped: Collection[str]) -> Measurement:
+    """What is a consequence of another alert is not known for now: it neither fires nor resolves."""
+    if rule.kind in HELD_BACK_BY_STOPPED and measurement.subject in stopped:
+        return replace(measurement, known=False)
+    return measurement
+
+
 def value_of(rule: Rule, measurement: Measurement) -> tuple[float | None, str]:
     """The number an incident of this rule shows, and its unit: seconds where the rule has a limit in time."""
-    if rule.kind == Kind.BLIND or (rule.kind == Kind.LAG and rule.seconds is not None):
+    if rule.kind in SHARES:
+        return measurement.shares.get(rule.kind), "%"
+    timed = rule.kind == Kind.LAG and rule.seconds is not None
+    if rule.kind in (Kind.BLIND, Kind.STOPPED) or timed:
         return measurement.seconds, "s"
     return (None if measurement.messages is None else float(measurement.messages)), "messages"
 
@@ -197,62 +277,3 @@ def _fired(rule: Rule, reading: Reading, incident: Incident, now: datetime) -> t
     if (now - since).total_seconds() < rule.recover_seconds:
         return replace(incident, state=State.RECOVERING, recovering_since=since), None
     return replace(incident, state=State.RESOLVED, resolved_at=now, recovering_since=since), Event.RESOLVED
-
-
-# ---------- in words ----------
-
-
-def sentence(rule: Rule) -> str:
-    """The rule as a person would say it: "Oldest waiting message of email is older than 30 s for 10 s"."""
-    anything = rule.pattern.strip() in ("", "*")
-    duration = f" for {words.limit(rule.for_seconds)}" if rule.for_seconds else ""
-    if rule.kind == Kind.BLIND:
-        return f"{'Any source' if anything else f'Source {rule.pattern}'} is out of sight{duration}"
-    if rule.kind == Kind.DEAD_LETTERS:
-        where = "" if anything else f" at {rule.pattern}"
-        if not rule.messages:
-            return f"A dead letter arrives{where}{duration}"
-        return f"More than {words.count(rule.messages)} dead letters of one cause arrive{where}{duration}"
-    who = "any group" if anything else rule.pattern
-    parts = []
-    if rule.seconds is not None:
-        parts.append(f"oldest waiting message of {who} is older than {words.limit(rule.seconds)}")
-    if rule.messages is not None:
-        parts.append(f"more than {words.count(rule.messages)} messages wait for {who}")
-    text = " or ".join(parts) or f"no limit is set for {who}"
-    return text[0].upper() + text[1:] + duration
-
-
-def title(rule: Rule, measurement: Measurement) -> str:
-    """What is wrong, in one line."""
-    if rule.kind == Kind.BLIND:
-        return f"{measurement.label} is out of sight"
-    if rule.kind == Kind.DEAD_LETTERS:
-        number = measurement.messages or 0
-        return f"{words.count(number)} dead letter{'' if number == 1 else 's'}: {measurement.label}"
-    over = rule.messages is not None and (measurement.messages or 0) > rule.messages
-    late = rule.seconds is not None and (measurement.seconds or 0) > rule.seconds
-    if rule.seconds is not None and measurement.seconds is not None and (late or not over):
-        if measurement.seconds == 0:
-            return f"{measurement.label} caught up"
-        return f"{measurement.label} is {words.duration(measurement.seconds)} behind"
-    return f"{words.count(measurement.messages)} messages wait for {measurement.label}"
-
-
-def detail(rule: Rule, measurement: Measurement) -> str:
-    """How much, how fast, until when, and the rule that says so."""
-    parts = []
-    if rule.kind == Kind.LAG:
-        on = f" on {measurement.place}" if measurement.place else ""
-        age, waiting = words.duration(measurement.seconds), words.count(measurement.messages)
-        parts.append(f"Oldest waiting {age}, {waiting} messages{on}.")
-        if measurement.in_rate is not None and measurement.out_rate is not None:
-            parts.append(f"In {words.rate(measurement.in_rate)}, out {words.rate(measurement.out_rate)}.")
-        if measurement.growing:
-            parts.append("Falling behind.")
-        elif measurement.drain_seconds:
-            parts.append(f"Drained in about {words.duration(measurement.drain_seconds)}.")
-    elif measurement.note:
-        parts.append(measurement.note.rstrip(".") + ".")
-    parts.append(f"Rule: {sentence(rule)}.")
-    return " ".join(parts)

@@ -45,6 +45,9 @@ class LagStatus(StrEnum):
 
 BEHIND = frozenset({LagStatus.RETENTION_RISK, LagStatus.STOPPED, LagStatus.STALLED, LagStatus.REWOUND})
 LATE = frozenset({LagStatus.DRIFTING, LagStatus.SLOW})
+BY_RANK = tuple(reversed(LagStatus))
+"""In the history a status is its index here: the worst of a minute is the greatest."""
+RANK = {status: rank for rank, status in enumerate(BY_RANK)}
 
 
 @dataclass(frozen=True, slots=True)

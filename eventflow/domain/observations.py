@@ -275,6 +275,8 @@ class SourceStatus:
     calls: int = 0
     received_bytes: int = 0
     cycle_seconds: float = 0.0
+    pause_seconds: float = 0.0
+    """How much longer than usual the next look is put off, because this one went over its budget."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """What a receiver took, refused, left out or found odd since its start: words → how often."""
     cursors: Mapping[str, int] = field(default_factory=dict)

@@ -6,12 +6,34 @@ from typing import Any
 
 from django.http import QueryDict
 
-from eventflow.domain.alert import Kind
+from eventflow.domain.alert import SHARES, Kind
 from eventflow.domain.notification import address_problem
 from eventflow.store.queries.alerts import RuleView
 from eventflow.store.record.alert_settings import RuleForm, channel_name_taken
 
-KINDS = {Kind.LAG: "Consumer lag", Kind.DEAD_LETTERS: "Dead letters", Kind.BLIND: "Source out of sight"}
+KINDS = {
+    Kind.LAG: "Lag",
+    Kind.STOPPED: "Stopped",
+    Kind.DRIFTING: "Not recovering",
+    Kind.RETENTION: "Loss",
+    Kind.SKEW: "One partition",
+    Kind.DEAD_LETTERS: "Dead letters",
+    Kind.FLOOD: "Flood",
+    Kind.BLIND: "Out of sight",
+}
+TIMED = frozenset({Kind.LAG, Kind.STOPPED})
+COUNTED = frozenset({Kind.LAG, Kind.SKEW, Kind.DEAD_LETTERS, Kind.FLOOD})
+USUAL: dict[str, dict[str, Any]] = {
+    Kind.LAG: {"age": "30", "hold": "10"},
+    Kind.STOPPED: {"age": "60", "hold": "10", "recover": "2", "recover_unit": "min", "severity": "critical"},
+    Kind.DRIFTING: {"recover": "10", "recover_unit": "min"},
+    Kind.RETENTION: {"share": "70", "hold": "10", "severity": "critical"},
+    Kind.SKEW: {"share": "50", "messages": "100", "hold": "2", "hold_unit": "min"},
+    Kind.DEAD_LETTERS: {"messages": "0", "recover": "0"},
+    Kind.FLOOD: {"share": "1", "messages": "10", "hold": "5", "hold_unit": "min", "severity": "critical"},
+    Kind.BLIND: {"hold": "30", "recover": "0"},
+}
+"""What a new rule of a kind begins with."""
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -27,6 +49,7 @@ class Form:
     age: str = ""
     age_unit: str = "s"
     messages: str = ""
+    share: str = ""
     hold: str = "0"
     hold_unit: str = "s"
     recover: str = "60"
@@ -46,11 +69,8 @@ def _parts(seconds: float | None) -> tuple[str, str]:
 
 def blank(kind: str, pattern: str = "*") -> Form:
     """A new rule with the usual values."""
-    if kind == Kind.LAG:
-        name = "" if pattern == "*" else f"Lag of {pattern}"[:200]
-        return Form(None, kind, name=name, pattern=pattern, age="30", hold="10")
-    hold = "30" if kind == Kind.BLIND else "0"
-    return Form(None, kind, pattern=pattern, messages="0" if kind == Kind.DEAD_LETTERS else "", hold=hold, recover="0")
+    name = "" if pattern == "*" else f"{KINDS[Kind(kind)]} of {pattern}"[:200]
+    return Form(None, kind, name=name, pattern=pattern, **USUAL[kind])
 
 
 def of_rule(rule: RuleView) -> Form:
@@ -67,6 +87,7 @@ def of_rule(rule: RuleView) -> Form:
         age=age,
         age_unit=age_unit,
         messages="" if rule.messages is None else str(rule.messages),
+        share="" if rule.share is None else f"{rule.share:g}",
         hold=hold,
         hold_unit=hold_unit,
         recover=recover,
@@ -79,7 +100,19 @@ def of_rule(rule: RuleView) -> Form:
 def from_post(post: QueryDict) -> Form:
     """The fields as they were sent."""
     pk = post.get("pk", "")
-    names = ("kind", "name", "pattern", "severity", "age", "age_unit", "messages", "hold", "hold_unit", "recover")
+    names = (
+        "kind",
+        "name",
+        "pattern",
+        "severity",
+        "age",
+        "age_unit",
+        "messages",
+        "share",
+        "hold",
+        "hold_unit",
+        "recover",
+    )
     texts: dict[str, Any] = {name: post.get(name, "").strip()[:300] for name in (*names, "recover_unit")}
     channels = tuple(int(value) for value in post.getlist("channels") if value.isdecimal() and len(value) < 18)
     return Form(pk=int(pk) if pk.isdecimal() and len(pk) < 18 else None, channels=channels, **texts)
@@ -117,22 +150,24 @@ def check(form: Form) -> tuple[RuleForm | None, dict[str, str]]:
         errors["name"] = "Give it a name of up to 200 characters."
     if form.severity not in ("critical", "warning"):
         errors["severity"] = "Critical or warning."
+    share = number(form.share) if form.share else None
+    if form.kind in SHARES and (share is None or not 0 < share <= 100):
+        errors["share"] = "A percentage over 0, up to 100."
     hold, recover = seconds("hold"), seconds("recover")
     if errors:
         return None, errors
-    limits = (age, None if waiting is None else int(waiting))
-    if form.kind == Kind.DEAD_LETTERS:
-        limits = (None, limits[1] or 0)
-    elif form.kind == Kind.BLIND:
-        limits = (None, None)
+    count = None if waiting is None else int(waiting)
+    if form.kind != Kind.LAG and form.kind in COUNTED:
+        count = count or 0
     return (
         RuleForm(
             name=form.name,
             kind=form.kind,
             pattern=form.pattern or "*",
             severity=form.severity,
-            seconds=limits[0],
-            messages=limits[1],
+            seconds=age if form.kind in TIMED else None,
+            messages=count if form.kind in COUNTED else None,
+            share=share if form.kind in SHARES else None,
             for_seconds=hold,
             recover_seconds=recover,
             channels=form.channels,

@@ -1,7 +1,8 @@
-"""The time range in a page's address: `?range=1h`. Pure but for the request it reads."""
+"""The time range in a page's address: `?range=1h`, and `&at=…` for one that ended then. Pure but for the request."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
@@ -13,6 +14,7 @@ CHOICES = {
     "7d": ("Last 7 days", 7 * 86_400),
 }
 DEFAULT = "1h"
+AT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `start` to `end`, which is now."""
+    """From `start` to `end`, which is now unless `past`."""
 
     key: str
     label: str
@@ -37,6 +39,12 @@ class Range:
     narrower: str
     wider: str
     """Addresses of the neighbours in the menu, for the keys [ and ]; empty at its ends."""
+    past: bool = False
+
+    @property
+    def query(self) -> str:
+        """The same range for another address of this page."""
+        return urlencode({"range": self.key} | ({"at": self.end.strftime(AT)} if self.past else {}))
 
 
 def of(request: HttpRequest, now: datetime) -> Range:
@@ -52,13 +60,25 @@ def of(request: HttpRequest, now: datetime) -> Range:
         return f"{request.path}?{query.urlencode()}"
 
     at = keys.index(key)
+    until = _until(request.GET.get("at", ""), now)
+    end = until or now
     return Range(
         key=key,
-        label=label,
+        label=f"{label.removeprefix('Last ')} until {end:%d %b %H:%M}" if until else label,
         seconds=seconds,
-        start=now - timedelta(seconds=seconds),
-        end=now,
+        start=end - timedelta(seconds=seconds),
+        end=end,
+        past=until is not None,
         choices=tuple(Choice(CHOICES[other][0], url(other), other == key) for other in keys),
         narrower=url(keys[at - 1]) if at else "",
         wider=url(keys[at + 1]) if at + 1 < len(keys) else "",
     )
+
+
+def _until(text: str, now: datetime) -> datetime | None:
+    """When a range in the past ends; None for one that ends now."""
+    try:
+        end = datetime.strptime(text, AT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return end if end < now and end.year > 2000 else None

@@ -20,7 +20,7 @@ from eventflow.store import spans
 from eventflow.store.models import Replay, ReplayItem
 from eventflow.store.queries import replays as reads
 from eventflow.store.record import replay as ledger_rows
-from eventflow.worker import sources
+from eventflow.worker import described, sources
 from eventflow.worker.replay_span import Sending, new_context, replay_span, traceparent
 
 SEND_TIMEOUT_SECONDS = 10.0
@@ -37,7 +37,7 @@ class Connect(Protocol):
 
 def configured(source: str) -> Replayer | None:
     """The replayer of a configured source."""
-    for known in sources.configured():
+    for known in described.configured():
         if known.name == source:
             return collectors.replayer(known.name, known.url)
     raise CollectorError(f"source {source} is not configured any more", permanent=True)

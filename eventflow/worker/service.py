@@ -26,7 +26,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, collect, self_tracing, sources
+from eventflow.worker import addresses, collect, described, metering, self_tracing, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 from eventflow.worker.formats import span_format
@@ -205,9 +205,14 @@ class Service:
             except CollectorError as error:
                 log.warning("%s: %s (%s)", status.source, status.message, error)
 
-        await collect.supervise(found, emit, on_status=on_status, now=timezone.now)
+        wanted = described.Described(timezone.now, on_status).wishes if "collect" in self.roles else None
+        await collect.supervise(found, emit, on_status=on_status, now=timezone.now, wanted=wanted, meter=_meter)
         # Every collector has stopped for good and said why; the pages that tell it go on.
         await self._stop.wait()
+
+
+def _meter(emit: Emit) -> Emit:
+    return metering.metered(emit, settings.EVENTFLOW_BUDGET, settings.EVENTFLOW_POLL_SECONDS, asyncio.sleep)
 
 
 def _wants_zipkin() -> bool:

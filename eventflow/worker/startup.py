@@ -1,5 +1,6 @@
 """What must be in the database before Eventflow runs: the roles, the default alert rules. Harmless when repeated."""
 
+import logging
 from datetime import datetime
 
 from django.conf import settings
@@ -7,8 +8,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from eventflow.accounts import people
-from eventflow.store.record import alert_settings
+from eventflow.store.record import alert_settings, source_setting
 
+log = logging.getLogger(__name__)
 MIGRATING = 0x6576656E74
 
 
@@ -27,4 +29,6 @@ def make_tables() -> None:
 def prepare(now: datetime) -> None:
     """Create what is missing; change nothing that a person has changed."""
     people.ensure_roles()
+    if lost := source_setting.reseal():
+        log.error("%d stored broker passwords were sealed with another secret key; type them again", lost)
     alert_settings.ensure_default_rules(demo=settings.EVENTFLOW_DEMO, email_url=settings.EMAIL_URL)

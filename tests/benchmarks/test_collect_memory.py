@@ -3,11 +3,11 @@
 import pytest
 
 from benchmarks.collect_memory import measure
-from tests.collectors.scenarios import BROKERS
+from tests.collectors.scenarios import EVERY_BROKER
 from tests.required import missing
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", EVERY_BROKER)
 def test_looking_again_and_again_costs_no_memory(broker: str) -> None:
     figures = measure(100, [broker])
     if not figures:

@@ -18,18 +18,22 @@ from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.redis_streams import collector as redis_collector
+from collectors.sqs import collector as sqs_collector
 from eventflow.domain.observations import DeadLetter, LagSample
 from tests.collectors.kafka import shop as kafka_shop
 from tests.collectors.nats import shop as nats_shop
 from tests.collectors.rabbitmq import shop as rabbitmq_shop
 from tests.collectors.recorder import Recorder
 from tests.collectors.redis_streams import shop as redis_shop
+from tests.collectors.sqs import shop as sqs_shop
 from tests.redis_rabbitmq import RedisServer
-from tests.services import KafkaServer, NatsServer
+from tests.services import KafkaServer, NatsServer, SqsServer
 
 BROKERS = [
     pytest.param(name, marks=getattr(pytest.mark, name), id=name) for name in ("kafka", "nats", "rabbitmq", "redis")
 ]
+"""Servers that can be killed, and that know users and rights."""
+EVERY_BROKER = [*BROKERS, pytest.param("sqs", id="sqs")]
 Numbers = tuple[int | None, int | None]
 """What waits and what is in flight; None where this broker does not tell it."""
 
@@ -387,3 +391,66 @@ class RabbitMq:
 
     def start(self) -> None:
         self._vhost.server.start()
+
+
+class Sqs:
+    """A queue of SQS as moto speaks it: destination and group in one. Letters are counted, not read."""
+
+    group, tells_in_flight, rewinds, keeps_when_trimmed, members = "payment", True, False, False, (None, None)
+
+    def __init__(self, server: SqsServer) -> None:
+        self._server, self._shop = server, sqs_shop.Shop(server)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    def collector(self, port: int | None = None) -> Collector:
+        return sqs_collector("shop", self._server.url.replace(f":{self.port}&", f":{port or self.port}&"), 0.1)
+
+    async def prepare(self) -> None:
+        self._dead = await asyncio.to_thread(self._shop.queue, "graveyard")
+        self._queue = await asyncio.to_thread(lambda: self._shop.queue(self.group, dead_letters="graveyard"))
+
+    async def publish(self, how_many: int) -> None:
+        await asyncio.to_thread(self._shop.send, self._queue, how_many)
+
+    @asynccontextmanager
+    async def hold(self, how_many: int) -> AsyncIterator[None]:
+        taken = await asyncio.to_thread(self._take, how_many)
+        yield
+        for handle in taken:
+            await asyncio.to_thread(self._shop.sqs.delete_message, QueueUrl=self._queue, ReceiptHandle=handle)
+
+    def _take(self, how_many: int) -> list[str]:
+        taken: list[str] = []
+        while len(taken) < how_many:
+            found = self._shop.receive(self._queue, min(10, how_many - len(taken)), VisibilityTimeout=600)
+            taken += [message["ReceiptHandle"] for message in found]
+        return taken
+
+    async def rewind(self, to: int) -> None:
+        raise NotImplementedError("a queue has no past")
+
+    async def trim(self, keep: int) -> None:
+        await asyncio.to_thread(self._shop.sqs.purge_queue, QueueUrl=self._queue)
+
+    async def dead_letter(self, how_many: int) -> None:
+        await asyncio.to_thread(self._shop.send, self._dead, how_many)
+
+    async def forget(self) -> None:
+        await asyncio.to_thread(self._shop.sqs.delete_queue, QueueUrl=self._queue)
+
+    async def judge(self) -> Numbers:
+        """GetQueueAttributes."""
+        visible, hidden, _ = (await asyncio.to_thread(self._shop.counts))[self.group]
+        return visible, hidden
+
+    def letters(self, seen: Recorder) -> int:
+        return seen.destination("graveyard").messages or 0
+
+    def kill(self) -> None:
+        raise NotImplementedError("it keeps nothing over a restart")
+
+    def start(self) -> None:
+        raise NotImplementedError("it keeps nothing over a restart")

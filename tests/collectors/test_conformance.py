@@ -8,7 +8,7 @@ import pytest
 from eventflow.domain.observations import LagSample, SourceStatus
 from tests.collectors.rabbitmq.shop import Vhost
 from tests.collectors.recorder import Recorder
-from tests.collectors.scenarios import BROKERS, Kafka, Nats, Numbers, RabbitMq, Redis, Scenario, numbers
+from tests.collectors.scenarios import EVERY_BROKER, Kafka, Nats, Numbers, RabbitMq, Redis, Scenario, Sqs, numbers
 from tests.redis_rabbitmq import RabbitMqServer, RedisServer
 from tests.services import KafkaServer, NatsServer
 
@@ -28,6 +28,8 @@ def scenario(request: pytest.FixtureRequest, broker: str) -> Scenario:
     if broker == "nats":
         nats_process: Callable[[], NatsServer] = request.getfixturevalue("nats_process")
         return Nats(nats_process())
+    if broker == "sqs":
+        return Sqs(request.getfixturevalue("sqs_server"))
     if broker == "redis":
         redis: RedisServer = request.getfixturevalue("redis_server")
         return Redis(redis)
@@ -50,7 +52,7 @@ class Watch:
         assert await self.scenario.judge() == expected
 
 
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("broker", EVERY_BROKER)
 async def test_each_move_is_told_exactly_and_as_the_brokers_own_tool_tells_it(scenario: Scenario) -> None:
     await scenario.prepare()
     seen = Recorder()

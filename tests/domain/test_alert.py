@@ -1,11 +1,13 @@
 """How incidents live."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventflow.domain import alert
+from eventflow.domain import alert, alert_words, lag_skew
 from eventflow.domain.alert import Event, Incident, Kind, Measurement, Reading, Rule, State
 
 START = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
@@ -88,14 +90,14 @@ def test_seconds_or_messages_whichever_is_over() -> None:
 
 def test_a_rule_reads_as_a_sentence() -> None:
     rule = Rule(1, "x", Kind.LAG, "email", seconds=30, for_seconds=10)
-    assert alert.sentence(rule) == "Oldest waiting message of email is older than 30 s for 10 s"
+    assert alert_words.sentence(rule) == "Oldest waiting message of email is older than 30 s for 10 s"
     both = Rule(1, "x", Kind.LAG, "*", seconds=300, messages=10_000, for_seconds=120)
-    assert alert.sentence(both) == (
+    assert alert_words.sentence(both) == (
         "Oldest waiting message of any group is older than 5 min"
         " or more than 10,000 messages wait for any group for 2 min"
     )
-    assert alert.sentence(Rule(1, "x", Kind.BLIND, for_seconds=30)) == "Any source is out of sight for 30 s"
-    assert alert.sentence(Rule(1, "x", Kind.DEAD_LETTERS, messages=0, for_seconds=0)) == "A dead letter arrives"
+    assert alert_words.sentence(Rule(1, "x", Kind.BLIND, for_seconds=30)) == "Any source is out of sight for 30 s"
+    assert alert_words.sentence(Rule(1, "x", Kind.DEAD_LETTERS, messages=0, for_seconds=0)) == "A dead letter arrives"
 
 
 def test_a_pattern_is_one_or_several_globs() -> None:
@@ -112,3 +114,92 @@ def test_firing_and_resolved_always_take_turns(values: list[float | None], wait:
     events = [event for _, event in told]
     assert events == [Event.FIRING, Event.RESOLVED] * (len(events) // 2) + [Event.FIRING] * (len(events) % 2)
     assert (state is not None and state.state in (State.FIRING, State.RECOVERING)) == (len(events) % 2 == 1)
+
+
+# ---------- the other kinds ----------
+
+
+def group(**given: Any) -> Measurement:
+    values = {"subject": "shop/emails/email", "label": "email", "names": ("email",), "seconds": 90.0, "messages": 500}
+    return Measurement(**{**values, **given})
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "reading"),
+    [
+        (Rule(1, "x", Kind.STOPPED, seconds=60), {"status": "stopped"}, Reading.BREACH),
+        (Rule(1, "x", Kind.STOPPED, seconds=60), {"status": "stalled", "seconds": None}, Reading.BREACH),
+        (Rule(1, "x", Kind.STOPPED, seconds=60), {"status": "stopped", "seconds": 30}, Reading.BETWEEN),
+        (Rule(1, "x", Kind.STOPPED, seconds=60), {"status": "slow"}, Reading.CLEAR),
+        (Rule(1, "x", Kind.DRIFTING), {"status": "drifting"}, Reading.BREACH),
+        (Rule(1, "x", Kind.DRIFTING), {"status": "slow"}, Reading.CLEAR),
+        (Rule(1, "x", Kind.RETENTION, share=70, recover_ratio=0.72), {"shares": {Kind.RETENTION: 71}}, Reading.BREACH),
+        (Rule(1, "x", Kind.RETENTION, share=70, recover_ratio=0.72), {"shares": {Kind.RETENTION: 60}}, Reading.BETWEEN),
+        (Rule(1, "x", Kind.RETENTION, share=70, recover_ratio=0.72), {"shares": {Kind.RETENTION: 50}}, Reading.CLEAR),
+        (Rule(1, "x", Kind.RETENTION, share=70), {"shares": {Kind.RETENTION: None}}, Reading.CLEAR),
+        (Rule(1, "x", Kind.RETENTION, share=70), {"lost": True}, Reading.BREACH),
+        (Rule(1, "x", Kind.SKEW, share=50, messages=100), {"shares": {Kind.SKEW: 80}}, Reading.BREACH),
+        (Rule(1, "x", Kind.SKEW, share=50, messages=100), {"shares": {Kind.SKEW: 80}, "messages": 99}, Reading.CLEAR),
+        (Rule(1, "x", Kind.SKEW, share=50, messages=100), {"shares": {Kind.SKEW: 0}}, Reading.CLEAR),
+        (Rule(1, "x", Kind.SKEW, share=50, messages=100), {"shares": {Kind.SKEW: None}}, Reading.UNKNOWN),
+        (
+            Rule(1, "x", Kind.FLOOD, share=1, messages=10, recover_ratio=0.2),
+            {"shares": {Kind.FLOOD: 4}},
+            Reading.BREACH,
+        ),
+        (
+            Rule(1, "x", Kind.FLOOD, share=1, messages=10, recover_ratio=0.2),
+            {"shares": {Kind.FLOOD: 0.5}},
+            Reading.BETWEEN,
+        ),
+        (Rule(1, "x", Kind.FLOOD, share=1, messages=10), {"shares": {Kind.FLOOD: None}, "messages": 3}, Reading.CLEAR),
+        (Rule(1, "x", Kind.FLOOD, share=1, messages=10), {"shares": {Kind.FLOOD: None}}, Reading.UNKNOWN),
+        (Rule(1, "x", Kind.STOPPED), {"status": "stopped", "known": False}, Reading.UNKNOWN),
+    ],
+)
+def test_each_kind_reads_its_own_measure(rule: Rule, given: dict[str, Any], reading: Reading) -> None:
+    assert alert.read(rule, group(**given)) == reading
+
+
+def test_what_follows_from_a_stop_is_held_back_and_the_rest_is_not() -> None:
+    for kind in Kind:
+        held = alert.held_back(Rule(1, "x", kind), group(), {"shop/emails/email"})
+        assert held.known is (kind not in (Kind.LAG, Kind.DRIFTING, Kind.SKEW))
+        assert alert.held_back(Rule(1, "x", kind), group(), {"shop/other/email"}).known
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (Rule(1, "x", Kind.STOPPED, "orders.*", seconds=60, for_seconds=10),
+         "Orders.* finishes nothing while a message waits longer than 1 min for 10 s"),
+        (Rule(1, "x", Kind.DRIFTING, for_seconds=0),
+         "The lowest lag of any group keeps rising, so that it will not recover by itself"),
+        (Rule(1, "x", Kind.RETENTION, "email", share=70, for_seconds=10),
+         "What waits for email is over 70 % of what is kept, or some was lost for 10 s"),
+        (Rule(1, "x", Kind.SKEW, share=50, messages=100, for_seconds=0),
+         "One partition has over 50 % of more than 100 messages that wait for any group"),
+        (Rule(1, "x", Kind.FLOOD, share=1, messages=10, for_seconds=300),
+         "Over 1 % of what any group takes becomes dead letters, more than 10 within 5 min, for 5 min"),
+    ],
+)  # fmt: skip
+def test_every_kind_reads_as_a_sentence(rule: Rule, sentence: str) -> None:
+    assert alert_words.sentence(rule) == sentence
+    assert alert_words.title(rule, group(shares={rule.kind: 80.0})).count("email") == 1
+    assert alert_words.detail(rule, group(shares={rule.kind: 80.0})).endswith(f"Rule: {sentence}.")
+
+
+@pytest.mark.parametrize(
+    ("lags", "share"),
+    [
+        ([10, 10, 10, 900], 100 * 900 / 930),
+        ([0, 0, 0, 5], 100.0),
+        ([100, 110, 90, 110], 0.0),
+        ([0, 0, 0, 0], 0.0),
+        ([10, 10, 900], None),
+        ([10, None, 10, 10, 900], None),
+        ([0, 300, 0, 300, 310, 0], 0.0),
+    ],
+)
+def test_one_partition_stands_out_against_the_others(lags: list[int | None], share: float | None) -> None:
+    assert lag_skew.worst_share(lags) == (None if share is None else pytest.approx(share))

@@ -13,7 +13,7 @@ from eventflow.domain.observations import LagSample, SourceStatus
 from eventflow.worker.collect import supervise
 from tests.collectors.rabbitmq.shop import Vhost
 from tests.collectors.recorder import Recorder
-from tests.collectors.scenarios import BROKERS, Kafka, Nats, RabbitMq, Redis, Scenario, numbers
+from tests.collectors.scenarios import BROKERS, EVERY_BROKER, Kafka, Nats, RabbitMq, Redis, Scenario, Sqs, numbers
 from tests.line import Line
 from tests.redis_rabbitmq import RabbitMqServer
 from tests.services import free_port
@@ -59,6 +59,8 @@ def scenario(request: pytest.FixtureRequest, broker: str, line: Line) -> Scenari
     """On a server of its own wherever the test may kill it; Kafka names the line's address to who comes through it."""
     if broker == "rabbitmq":
         return RabbitMq(request.getfixturevalue("vhost"))
+    if broker == "sqs":
+        return Sqs(request.getfixturevalue("sqs_server"))
     start: Callable[..., object] = request.getfixturevalue(f"{broker}_process")
     if broker == "nats":
         return Nats(start())  # type: ignore[arg-type]  # the fixture's own server
@@ -79,8 +81,13 @@ def told(seen: Recorder, group: str) -> list[LagSample]:
     return [sample for sample in seen.of(LagSample) if sample.group == group]
 
 
-@pytest.mark.parametrize("fault", ["silence", "kill -9"])
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize(
+    ("broker", "fault"),
+    [
+        *(pytest.param(*one.values, "silence", marks=one.marks, id=f"{one.id}, silence") for one in EVERY_BROKER),
+        *(pytest.param(*one.values, "kill -9", marks=one.marks, id=f"{one.id}, kill -9") for one in BROKERS),
+    ],
+)
 async def test_a_broker_out_of_sight_is_said_and_seen_again_with_true_numbers(
     scenario: Scenario, line: Line, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,10 @@ FIXED = {
     "dead-letters": "/dead-letters/",
     "replays": "/replays/",
     "alerts": "/alerts/",
+    "alert-rule": "/alerts/?rule=new&kind=skew",
     "settings": "/settings/",
+    "settings-broker": "/settings/?source=new",
+    "settings-cost": "/settings/sources/cost/",
 }
 
 

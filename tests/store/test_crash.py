@@ -28,7 +28,7 @@ def test_what_was_acknowledged_survives_a_kill_right_after(process: Run) -> None
 
 
 def test_a_digester_killed_at_random_moments_loses_and_doubles_nothing(process: Run) -> None:
-    sent = int(finish(process, "kill", "7", "40"))
+    sent = int(finish(process, "kill", "7", "100"))
     found = report(process)
     assert found["inbox"] == 0
     assert len(found["spans"]) == sent * len(failed_order())

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from eventflow.domain.lag import BY_RANK
 from eventflow.domain.observations import DestinationSample, SourceStatus
 from eventflow.store.models import ConsumerGroup, Destination, LagPoint, Source
 from eventflow.store.queries import lag as queries
@@ -181,6 +182,19 @@ def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None
     assert queries.groups(make.after(200))[0].status == "unknown"
 
 
+def test_the_history_keeps_the_verdict_and_the_worst_of_each_minute() -> None:
+    parts = [
+        make.lag_sample(ready=ready, partition=str(n), retained=1000, lost=0) for n, ready in enumerate((5, 5, 5, 800))
+    ]
+    lag.record(parts, make.NOW)
+    row, point = ConsumerGroup.objects.get(), LagPoint.objects.get()
+    assert (row.skew, row.kept_share) == (98.2, 80.0)
+    assert (BY_RANK[point.status], point.skew, point.kept_share) == (row.status, row.skew, row.kept_share)
+    lag_history.compact(make.after(120))
+    minute = LagPoint.objects.get(resolution_seconds=60)
+    assert (minute.status, minute.skew, minute.kept_share) == (point.status, point.skew, point.kept_share)
+
+
 def test_what_waits_from_the_future_has_no_age_instead_of_none_at_all() -> None:
     for second in range(0, 120, 2):
         at = make.after(second)
@@ -188,3 +202,11 @@ def test_what_waits_from_the_future_has_no_age_instead_of_none_at_all() -> None:
     row = ConsumerGroup.objects.get()
     assert (row.ready, row.oldest_at, row.method) == (7, None, "broker-exact")
     assert LagPoint.objects.filter(age_seconds__isnull=False).count() == 0
+
+
+def test_a_work_queue_is_never_near_its_end() -> None:
+    stream = {"source": "shop", "system": "nats", "destination": "JOBS", "kind": "stream"}
+    observations([DestinationSample(**stream, at=make.NOW, messages=9, published_total=99)], make.NOW)
+    lag.record([make.lag_sample("logs", destination="JOBS", ready=9)], make.NOW)
+    lag.record([make.lag_sample("worker", destination="JOBS", ready=9, lost=0)], make.NOW)
+    assert dict(ConsumerGroup.objects.values_list("name", "kept_share")) == {"logs": 100.0, "worker": None}

@@ -125,6 +125,21 @@ def test_retention_takes_old_traces_whole_and_leaves_young_ones(ten_minutes):
         assert not model.objects.exists()
 
 
+def test_what_is_too_much_goes_the_oldest_first(db):
+    for minute in range(3):
+        send(one for one in traffic(3) if int(one.name[1:]) // 6 == minute)
+        digest()
+    sizes = [len(body) for body in Chunk.objects.order_by("last_ns").values_list("body", flat=True)]
+    assert store.shrink(sum(sizes)) == 0
+    before = numbers(START, START + DAY)
+    assert store.shrink(sum(sizes) - 1) == 12
+    assert [len(store.trace_spans(trace(f"t{n}"))) for n in (0, 6, 12)] == [0, 2, 2]
+    assert set(FlowRow.objects.values_list("key", flat=True)) == {f"k{n}" for n in range(6, 18)}
+    assert numbers(START, START + DAY) == before
+    assert store.shrink(0) == 24
+    assert not FlowRow.objects.exists()
+
+
 def test_edges_cost_the_same_queries_for_any_window(ten_minutes):
     def cost(window: timedelta) -> int:
         with CaptureQueriesContext(connection) as queries:

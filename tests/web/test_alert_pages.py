@@ -1,13 +1,19 @@
 """The alerts page: what it shows, who may do what on it."""
 
+import html
+import re
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from eventflow.accounts.models import AuditEntry
-from eventflow.store.models import AlertRule, Incident, NotificationChannel, Silence
+from eventflow.store.models import AlertRule, ConsumerGroup, Incident, LagPoint, NotificationChannel, Silence
+from eventflow.store.queries import alerts, lag
 from eventflow.store.record.notification import signing_secret
 from tests import factories as make
 
@@ -152,3 +158,96 @@ def test_the_page_costs_the_same_for_twenty_incidents_as_for_ten(client: Client)
         return len(captured)
 
     assert cost(20) == cost(10) <= 25
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "kept"),
+    [
+        ("stopped", {"age": "1", "age_unit": "min"}, {"seconds": 60, "messages": None, "share": None}),
+        ("stopped", {"age": ""}, {"seconds": None}),
+        ("drifting", {}, {"seconds": None, "messages": None, "share": None}),
+        ("retention", {"share": "70"}, {"seconds": None, "share": 70, "recover_ratio": 0.72}),
+        ("skew", {"share": "50", "messages": "100"}, {"share": 50, "messages": 100, "recover_ratio": 0.7}),
+        ("flood", {"share": "0.5", "messages": ""}, {"share": 0.5, "messages": 0, "recover_ratio": 0.2}),
+        ("blind", {}, {"seconds": None, "messages": None}),
+    ],
+)
+def test_every_kind_of_rule_has_a_form_and_is_kept_as_written(
+    client: Client, kind: str, given: dict[str, str], kept: dict[str, object]
+) -> None:
+    form = as_role(client, "admin").get(f"/alerts/?rule=new&kind={kind}").content.decode()
+    assert f'name="kind" value="{kind}"' in form
+    assert client.post(reverse("alerts:save_rule"), RULE | {"kind": kind} | given).status_code == 302
+    rule = AlertRule.objects.get()
+    assert {name: getattr(rule, name) for name in kept} == kept
+    assert f'value="{rule.pk}"' in client.get(f"/alerts/?rule={rule.pk}").content.decode()
+
+
+@pytest.mark.parametrize("share", ["", "0", "101", "many"])
+def test_a_share_is_a_percentage(client: Client, share: str) -> None:
+    answer = as_role(client, "admin").post(reverse("alerts:save_rule"), RULE | {"kind": "flood", "share": share})
+    assert answer.status_code == 422 and "percentage" in answer.content.decode()
+
+
+def lagging(hours: float) -> ConsumerGroup:
+    """A group that was late for five minutes, so many hours ago."""
+    group = make.consumer_group("email", "emails.requested", seen_at=timezone.now())
+    start = timezone.now() - timedelta(hours=hours)
+    LagPoint.objects.bulk_create(
+        LagPoint(group=group, at=start + timedelta(minutes=n), resolution_seconds=60, ready=9, age_seconds=age)
+        for n, age in enumerate([0.0, 90.0, 90.0, 90.0, 90.0, 90.0, 0.0, 0.0, 0.0])
+    )
+    return group
+
+
+def test_a_rule_is_tried_on_the_last_week_before_it_is_saved(client: Client) -> None:
+    group = lagging(50)
+    answer = as_role(client, "admin").post(reverse("alerts:try_rule"), RULE, headers={"HX-Request": "true"})
+    text = answer.content.decode()
+    assert "Would have fired 1 time</b>" in text and "peak 1 m 30 s" in text
+    assert not AlertRule.objects.exists() and not AuditEntry.objects.exists()
+    link = re.search(rf'href="(/lag/groups/{group.pk}/[^"]*)"', text)
+    assert link is not None
+    page = client.get(html.unescape(link[1])).content.decode()
+    assert "1 hour until" in page and "No sample in this time" not in page
+
+
+def test_an_existing_rule_is_tried_without_being_changed_and_without_a_script(client: Client) -> None:
+    lagging(2)
+    rule = make.alert_rule(name="Email late")
+    page = as_role(client, "admin").post(reverse("alerts:try_rule"), RULE | {"pk": rule.pk, "age": "80"})
+    assert page.status_code == 200 and "Would have fired 1 time</b>" in page.content.decode()
+    assert "Edit rule: Email late" in page.content.decode()
+    rule.refresh_from_db()
+    assert rule.seconds == 15
+
+
+def test_what_cannot_be_tried_says_why(client: Client) -> None:
+    as_role(client, "admin")
+    url = reverse("alerts:try_rule")
+    assert "Nothing is recorded yet" in client.post(url, RULE).content.decode()
+    assert "is not recorded" in client.post(url, RULE | {"kind": "blind"}).content.decode()
+    answer = client.post(url, RULE | {"age": "old"}, headers={"HX-Request": "true"})
+    assert "Not tried" in answer.content.decode()
+    assert client.post(url, RULE | {"age": "old"}).status_code == 422
+    assert as_role(client, "operator").post(url, RULE).status_code == 403
+
+
+def test_a_tried_rules_hostile_names_are_only_text(client: Client) -> None:
+    lagging(1)
+    ConsumerGroup.objects.update(name="<script>x</script>")
+    text = as_role(client, "admin").post(reverse("alerts:try_rule"), RULE | {"pattern": "*"}).content.decode()
+    assert "Would have fired" in text and "<script>x" not in text
+
+
+def test_a_stopped_groups_page_and_row_tell_of_its_alert_and_its_chart_draws_no_limit_of_that_rule(
+    client: Client,
+) -> None:
+    group = make.consumer_group("email", "emails.requested", seen_at=timezone.now(), status="stopped")
+    rule = make.alert_rule(name="Stopped", kind="stopped", seconds=60)
+    make.incident(rule, title="email finishes nothing", fired_at=timezone.now())
+    page = as_role(client, "viewer").get(f"/lag/groups/{group.pk}/").content.decode()
+    assert "email finishes nothing" in page and "1 rule watches it" in page
+    (row,) = lag.groups(timezone.now())
+    assert [note.title for note in row.firing] == ["email finishes nothing"]
+    assert [view.seconds for view in alerts.lag_rules_for("shop/emails.requested/email")] == [None]

@@ -41,7 +41,7 @@ def test_more_sources_cost_no_more_queries(django_assert_max_num_queries: Any) -
     client = logged_in(roles.VIEWER)
     for number in range(20):
         make_source(f"source-{number}")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         client.get("/settings/")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from collectors.base import Collector, CollectorError, Emit
 from eventflow.domain.observations import Observation, SourceStatus
-from eventflow.worker.collect import collector, supervise
+from eventflow.worker.collect import Wish, collector, supervise
 
 START = datetime(2026, 11, 25, 12, tzinfo=UTC)
 Step = Callable[["World", Emit], Awaitable[None]]
@@ -179,3 +179,72 @@ async def test_a_url_nobody_can_use_is_a_stopped_source_and_not_the_end_of_the_o
     assert "no collector for mq://" in str(world.told)
     assert world.states("shop") == ["connecting", "stopped"]
     assert "hunter2" not in str(world.told)
+
+
+class Wanted:
+    """What is wanted, changed by the test; one look after the other when it says so."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.wishes: dict[str, Wish] = {}
+        self.made: list[Scripted] = []
+        self.looks = 0
+
+    def wish(self, name: str, version: object) -> None:
+        async def make() -> Collector:
+            self.made.append(Scripted(name, self.world, forever))
+            return self.made[-1]
+
+        self.wishes[name] = Wish(version, make)
+
+    async def look(self) -> dict[str, Wish]:
+        self.looks += 1
+        if self.wishes.get("broken"):
+            raise OSError("the database is away")
+        return dict(self.wishes)
+
+    async def seen(self) -> None:
+        """Until the present wishes were looked at and followed."""
+        looks = self.looks
+        async with asyncio.timeout(5):
+            while self.looks < looks + 2:
+                await asyncio.sleep(0)
+
+
+async def test_sources_are_added_changed_and_removed_while_the_others_run() -> None:
+    world = World()
+    wanted, fixed = Wanted(world), Scripted("fixed", world, forever)
+    running = asyncio.create_task(
+        supervise([fixed], world.emit, on_status=world.tell, now=world.now, sleep=world.sleep, wanted=wanted.look)
+    )
+    wanted.wish("shop", 1)
+    await wanted.seen()
+    await wanted.seen()
+    assert [one.name for one in wanted.made] == ["shop"]
+    wanted.wish("shop", 2)
+    await wanted.seen()
+    assert [one.ended for one in wanted.made] == [1, 0]
+    del wanted.wishes["shop"]
+    await wanted.seen()
+    assert [one.ended for one in wanted.made] == [1, 1]
+    assert (fixed.ended, world.states("fixed")) == (0, ["connecting"])
+    wanted.wish("shop", 2)
+    await wanted.seen()
+    await cancelled(running)
+    assert [one.ended for one in (fixed, *wanted.made)] == [1, 1, 1, 1]
+
+
+async def test_what_is_wanted_cannot_be_read_for_a_while_and_what_runs_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    wanted = Wanted(world)
+    running = asyncio.create_task(
+        supervise([], world.emit, on_status=world.tell, now=world.now, sleep=world.sleep, wanted=wanted.look)
+    )
+    wanted.wish("shop", 1)
+    await wanted.seen()
+    wanted.wish("broken", 1)
+    await wanted.seen()
+    assert (len(wanted.made), wanted.made[0].ended) == (1, 0)
+    await cancelled(running)

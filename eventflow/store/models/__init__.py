@@ -6,7 +6,7 @@ from eventflow.store.models.import_job import ImportJob
 from eventflow.store.models.instrumentation import LibraryCount
 from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.models.replay import Replay, ReplayItem
-from eventflow.store.models.source import Source
+from eventflow.store.models.source import ConnectionTest, Source, SourceSetting
 from eventflow.store.models.spans import (
     Chunk,
     Edge,
@@ -22,6 +22,7 @@ from eventflow.store.models.spans import (
 __all__ = [
     "AlertRule",
     "Chunk",
+    "ConnectionTest",
     "ConsumerGroup",
     "DeadLetter",
     "DeadLetterGroup",
@@ -45,4 +46,5 @@ __all__ = [
     "ReplayItem",
     "Silence",
     "Source",
+    "SourceSetting",
 ]

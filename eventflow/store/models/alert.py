@@ -19,10 +19,11 @@ class NotificationChannel(models.Model):
 
 
 class AlertRule(models.Model):
-    """A lag, dead-letter or blind-collector rule; `pattern` is a glob over groups, destinations or sources.
+    """One rule; `pattern` is a glob over groups, destinations or sources. Kinds: `domain.alert.Kind`.
 
     kind ``lag``: fires when the oldest waiting message is older than `seconds` or more than `messages` wait (whichever
-    is set) for `for_seconds`; recovers below `recover_ratio` of it for `recover_seconds`.
+    is set) for `for_seconds`; recovers below `recover_ratio` of it for `recover_seconds`. Kinds with a limit in
+    percent have it in `share`, and in `messages` the number below which a share means nothing.
     """
 
     name = models.CharField(max_length=200)
@@ -32,6 +33,7 @@ class AlertRule(models.Model):
     """critical or warning."""
     seconds = models.FloatField(null=True, blank=True)
     messages = models.BigIntegerField(null=True, blank=True)
+    share = models.FloatField(null=True, blank=True)
     for_seconds = models.FloatField(default=120)
     recover_ratio = models.FloatField(default=0.8)
     recover_seconds = models.FloatField(default=60)

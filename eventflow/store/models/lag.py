@@ -54,6 +54,14 @@ class ConsumerGroup(models.Model):
     drain_seconds = models.FloatField(null=True)
     progress_at = models.DateTimeField(null=True)
     """When it last settled or was delivered a message."""
+    kept_share = models.FloatField(null=True)
+    """What waits, in percent of what is kept; None where nothing is dropped."""
+    lost = models.BigIntegerField(null=True)
+    """Dropped before it got them, as far as its position tells."""
+    skew = models.FloatField(null=True)
+    """The worst partition's share of the lag in percent, 0 when it does not stand out (`domain.lag_skew`)."""
+    pause_seconds = models.FloatField(default=0)
+    """How much longer than usual its source is left alone; see Source."""
     assignment = models.JSONField(null=True)
     """Who reads what here: [{"id", "client", "host", "partitions"}]; null where the broker does not tell."""
     assigned_at = models.DateTimeField(null=True)
@@ -82,6 +90,10 @@ class LagPoint(models.Model):
     published_total = models.BigIntegerField(null=True)
     delivered_total = models.BigIntegerField(null=True)
     settled_total = models.BigIntegerField(null=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    """The engine's word then, as `domain.lag.RANK` counts it."""
+    kept_share = models.FloatField(null=True)
+    skew = models.FloatField(null=True)
 
     class Meta:
         constraints = [

@@ -1,11 +1,11 @@
 """Reads of alerts: rules, incidents, channels, silences; fixed numbers of queries. No channel's address leaves here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Q
 
-from eventflow.domain import alert
+from eventflow.domain import alert, alert_words
 from eventflow.domain.alert import Kind
 from eventflow.store.models import AlertRule, ConsumerGroup, Incident, NotificationChannel, Silence
 
@@ -24,6 +24,7 @@ class RuleView:
     severity: str
     seconds: float | None
     messages: int | None
+    share: float | None
     for_seconds: float
     recover_ratio: float
     recover_seconds: float
@@ -113,6 +114,7 @@ def as_rule(row: AlertRule) -> alert.Rule:
         severity=row.severity,
         seconds=row.seconds,
         messages=row.messages,
+        share=row.share,
         for_seconds=row.for_seconds,
         recover_ratio=row.recover_ratio,
         recover_seconds=row.recover_seconds,
@@ -128,7 +130,7 @@ def overview(now: datetime) -> Overview:
     channels = list(NotificationChannel.objects.order_by("name"))
     silences = list(Silence.objects.filter(until__gt=now).order_by("until"))
     names = {str(channel.pk): channel.name for channel in channels}
-    groups = _group_keys() if any(row.rule.kind == Kind.LAG for row in rows + past) else {}
+    groups = _group_keys() if any(row.rule.kind in alert.OF_GROUPS for row in rows + past) else {}
     views = [_incident(row, names, silences, groups) for row in rows]
     return Overview(
         firing=tuple(view for view in views if view.state in FIRING),
@@ -161,15 +163,16 @@ def rule(pk: int) -> RuleView | None:
 
 
 def lag_rules_for(subject: str) -> list[RuleView]:
-    """The enabled lag rules whose pattern names this group. 3 queries."""
+    """The enabled rules that watch this group, limits told of lag rules only: a chart draws them. 3 queries."""
     source, _, rest = subject.partition("/")
     destination, _, name = rest.rpartition("/")
     service = (
         ConsumerGroup.objects.filter(source=source, destination=destination, name=name).values_list("service").first()
     )
     names = (name, subject, destination, service[0] if service else "")
-    rows = AlertRule.objects.filter(enabled=True, kind=Kind.LAG).prefetch_related("channels").order_by("pk")
-    return [_rule(row) for row in rows if alert.matches(row.pattern, names)]
+    rows = AlertRule.objects.filter(enabled=True, kind__in=alert.OF_GROUPS).prefetch_related("channels").order_by("pk")
+    rules = [_rule(row) for row in rows if alert.matches(row.pattern, names)]
+    return [rule if rule.kind == Kind.LAG else replace(rule, seconds=None, messages=None) for rule in rules]
 
 
 def subjects() -> list[str]:
@@ -249,11 +252,12 @@ def _rule(row: AlertRule, states: list[str] | None = None, fired: int = 0) -> Ru
         severity=row.severity,
         seconds=row.seconds,
         messages=row.messages,
+        share=row.share,
         for_seconds=row.for_seconds,
         recover_ratio=row.recover_ratio,
         recover_seconds=row.recover_seconds,
         enabled=row.enabled,
-        sentence=alert.sentence(as_rule(row)),
+        sentence=alert_words.sentence(as_rule(row)),
         channels=tuple(channel.name for channel in channels),
         channel_pks=tuple(channel.pk for channel in channels),
         firing=sum(state in FIRING for state in states or ()),

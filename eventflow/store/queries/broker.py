@@ -28,7 +28,7 @@ def groups(now: datetime) -> list[GroupLag]:
 
 def _group(row: ConsumerGroup, alert: Incident | None, now: datetime) -> GroupLag:
     status, reason = row.status, row.status_reason
-    if (now - row.seen_at).total_seconds() > stale_seconds(row.source, row.system):
+    if (now - row.seen_at).total_seconds() > stale_seconds(row.source, row.system, row.pause_seconds):
         status, reason = LagStatus.UNKNOWN, "no sample came any more"
     return GroupLag(
         pk=row.pk,

@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, Func, Max, Q
 from django.db.models.sql.compiler import SQLCompiler
 
 from eventflow.domain import lag
+from eventflow.domain.alert import OF_GROUPS, Kind
 from eventflow.domain.lag import LagStatus
 from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
 
@@ -130,19 +131,19 @@ def subject(source: str, destination: str, group: str) -> str:
     return f"{source}/{destination}/{group}"
 
 
-def stale_seconds(source: str, system: str) -> float:
+def stale_seconds(source: str, system: str, pause: float = 0.0) -> float:
     """Without a sample for this long a group is out of sight. What is reported to us, and what Amazon bills each look
-    at, comes up to once a minute."""
+    at, comes up to once a minute. `pause`: how much longer than usual its source is left alone."""
     if source.split(" ", 1)[0] == REPORTED or system == "aws_sqs":
-        return REPORTED_STALE_SECONDS
-    return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS)
+        return REPORTED_STALE_SECONDS + 2 * pause
+    return max(15.0, 5 * settings.EVENTFLOW_POLL_SECONDS) + 2 * pause
 
 
 def groups(now: datetime) -> list[LagRow]:
     """Every group as it is now, with the alerts that fire for it. 2 queries."""
     rows = list(ConsumerGroup.objects.all())
     firing = defaultdict(list)
-    for incident in Incident.objects.filter(state__in=FIRING, rule__kind="lag").select_related("rule"):
+    for incident in Incident.objects.filter(state__in=FIRING, rule__kind__in=OF_GROUPS).select_related("rule"):
         firing[incident.subject].append(_note(incident))
     return [_row(row, now, tuple(firing.get(subject(row.source, row.destination, row.name), ()))) for row in rows]
 
@@ -167,17 +168,22 @@ def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail
     if found is None:
         return None
     name = subject(found.source, found.destination, found.name)
-    overlapping = Incident.objects.filter(subject=name, rule__kind="lag", fired_at__lt=end).filter(
+    overlapping = Incident.objects.filter(subject=name, rule__kind__in=OF_GROUPS, fired_at__lt=end).filter(
         Q(resolved_at__isnull=True) | Q(resolved_at__gte=start)
     )
     incidents = tuple(_note(incident) for incident in overlapping.select_related("rule").order_by("-fired_at")[:50])
     firing = tuple(note for note in incidents if note.state in FIRING)
     siblings = ConsumerGroup.objects.filter(source=found.source, name=found.name).exclude(pk=pk)[:200]
     resolution = 0 if (end - start).total_seconds() <= RAW_SECONDS else 60
-    points = LagPoint.objects.filter(group=found, resolution_seconds=resolution, at__gte=start, at__lte=end)
+    points = (
+        LagPoint.objects.filter(group=found, at__gte=start, at__lte=end).order_by("at").values_list(*POINT, named=True)
+    )
+    series = list(points.filter(resolution_seconds=resolution))
+    if not series and not resolution:  # so long ago that there are minutes only
+        series = list(points.filter(resolution_seconds=60))
     return GroupDetail(
         row=_row(found, now, firing),
-        series=_series(list(points.order_by("at").values_list(*POINT, named=True))),
+        series=_series(series),
         siblings=tuple(_row(row, now, ()) for row in siblings),
         incidents=incidents,
     )
@@ -192,8 +198,8 @@ def _note(incident: Incident) -> IncidentNote:
         state=incident.state,
         fired_at=incident.fired_at,
         resolved_at=incident.resolved_at,
-        seconds=incident.rule.seconds,
-        messages=incident.rule.messages,
+        seconds=incident.rule.seconds if incident.rule.kind == Kind.LAG else None,
+        messages=incident.rule.messages if incident.rule.kind == Kind.LAG else None,
     )
 
 
@@ -205,7 +211,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         age = max(0.0, (row.seen_at - row.oldest_at).total_seconds())
     status, reason, since = LagStatus(row.status), row.status_reason, row.status_since
     silent = (now - row.seen_at).total_seconds()
-    if silent > stale_seconds(row.source, row.system) and status != LagStatus.UNKNOWN:
+    if silent > stale_seconds(row.source, row.system, row.pause_seconds) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
     return LagRow(
         pk=row.pk,

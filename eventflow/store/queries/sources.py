@@ -1,13 +1,22 @@
 """Reads of the sources: how each collector fares and what it costs its broker. `all_sources` is one query."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from eventflow.store.models import ConsumerGroup, Destination, Source
+
+SEVERITIES = {"waiting": "run", "connecting": "run", "blind": "warn", "stopped": "crit", "paused": "idle"}
+WORDS = {
+    "waiting": "Not picked up yet",
+    "connecting": "Connecting",
+    "blind": "Blind",
+    "stopped": "Stopped",
+    "paused": "Paused",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +27,25 @@ class SourceRow:
     system: str
     address: str
     state: str
-    message: str
-    rights: Mapping[str, str]
-    calls: int
-    received_bytes: int
-    cycle_seconds: float
-    seen_at: datetime | None
-    ok_at: datetime | None
-    groups: int
-    destinations: int
+    message: str = ""
+    rights: Mapping[str, str] = field(default_factory=dict)
+    calls: int = 0
+    received_bytes: int = 0
+    cycle_seconds: float = 0.0
+    pause_seconds: float = 0.0
+    costs: Sequence[Sequence[float]] = ()
+    """Of the last hour, by minute: minute since 1970, looks, calls, bytes, seconds."""
+    seen_at: datetime | None = None
+    ok_at: datetime | None = None
+    groups: int = 0
+    destinations: int = 0
 
     @property
     def severity(self) -> str:
         """ok, warn, crit or run, for its glyph."""
         if self.state == "ok":
             return "warn" if "denied" in self.rights.values() else "ok"
-        return {"connecting": "run", "blind": "warn", "stopped": "crit"}.get(self.state, "idle")
+        return SEVERITIES.get(self.state, "idle")
 
     @property
     def word(self) -> str:
@@ -41,12 +53,17 @@ class SourceRow:
         if self.state == "ok":
             missing = sum(right == "denied" for right in self.rights.values())
             return f"Connected, {missing} permission{'s' * (missing > 1)} missing" if missing else "Connected"
-        return {"connecting": "Connecting", "blind": "Blind", "stopped": "Stopped"}.get(self.state, self.state)
+        return WORDS.get(self.state, self.state)
 
 
 def cursors() -> dict[str, dict[str, int]]:
     """Where each source's collector goes on after a restart. One query."""
     return dict(Source.objects.values_list("name", "cursors"))
+
+
+def states() -> dict[str, str]:
+    """How each source fares, in a word. One query."""
+    return dict(Source.objects.values_list("name", "state"))
 
 
 def all_sources() -> list[SourceRow]:
@@ -68,6 +85,8 @@ def all_sources() -> list[SourceRow]:
             calls=row.calls,
             received_bytes=row.received_bytes,
             cycle_seconds=row.cycle_seconds,
+            pause_seconds=row.pause_seconds,
+            costs=row.costs,
             seen_at=row.seen_at,
             ok_at=row.ok_at,
             groups=row.groups,

@@ -6,10 +6,46 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from eventflow.domain.alert import RECOVER_RATIO, Kind, Rule
 from eventflow.store.models import AlertRule, Incident, NotificationChannel, Silence
 
 DEFAULTS = (
     {"name": "Consumer lag, critical", "kind": "lag", "seconds": 300.0, "for_seconds": 120.0, "recover_seconds": 300.0},
+    {"name": "Consumer stopped", "kind": "stopped", "seconds": 60.0, "for_seconds": 10.0, "recover_seconds": 120.0},
+    {
+        "name": "Lag will not recover",
+        "kind": "drifting",
+        "severity": "warning",
+        "for_seconds": 0.0,
+        "recover_seconds": 600.0,
+    },
+    {
+        "name": "Messages may be lost",
+        "kind": "retention",
+        "share": 70.0,
+        "recover_ratio": 0.72,
+        "for_seconds": 10.0,
+        "recover_seconds": 60.0,
+    },
+    {
+        "name": "One partition behind",
+        "kind": "skew",
+        "severity": "warning",
+        "share": 50.0,
+        "messages": 100,
+        "recover_ratio": 0.7,
+        "for_seconds": 120.0,
+        "recover_seconds": 120.0,
+    },
+    {
+        "name": "Dead-letter flood",
+        "kind": "flood",
+        "share": 1.0,
+        "messages": 10,
+        "recover_ratio": 0.2,
+        "for_seconds": 300.0,
+        "recover_seconds": 600.0,
+    },
     {
         "name": "Dead letters arriving",
         "kind": "dead_letters",
@@ -49,6 +85,7 @@ class RuleForm:
     messages: int | None
     for_seconds: float
     recover_seconds: float
+    share: float | None = None
     channels: tuple[int, ...] = ()
 
 
@@ -76,6 +113,8 @@ def save_rule(pk: int | None, form: RuleForm, by: str) -> int:
         "severity": form.severity,
         "seconds": form.seconds,
         "messages": form.messages,
+        "share": form.share,
+        "recover_ratio": RECOVER_RATIO.get(Kind(form.kind), 0.8),
         "for_seconds": form.for_seconds,
         "recover_seconds": form.recover_seconds,
     }
@@ -89,6 +128,23 @@ def save_rule(pk: int | None, form: RuleForm, by: str) -> int:
             row.save()
         row.channels.set(NotificationChannel.objects.filter(pk__in=form.channels))
     return row.pk
+
+
+def as_domain_rule(form: RuleForm, pk: int | None) -> Rule:
+    """The rule as it would be if it were saved."""
+    return Rule(
+        pk=pk or 0,
+        name=form.name,
+        kind=Kind(form.kind),
+        pattern=form.pattern,
+        severity=form.severity,
+        seconds=form.seconds,
+        messages=form.messages,
+        share=form.share,
+        for_seconds=form.for_seconds,
+        recover_ratio=RECOVER_RATIO.get(Kind(form.kind), 0.8),
+        recover_seconds=form.recover_seconds,
+    )
 
 
 def switch_rule(pk: int, enabled: bool) -> str | None:

@@ -13,7 +13,7 @@ from operator import attrgetter
 
 from django.db import transaction
 
-from eventflow.domain import lag, lag_rules
+from eventflow.domain import lag, lag_rules, lag_skew
 from eventflow.domain.observations import LagSample
 from eventflow.store.models import ConsumerGroup, Destination, LagPoint
 from eventflow.store.record import partitions
@@ -42,6 +42,9 @@ VALUES = (
     "trend",
     "drain_seconds",
     "progress_at",
+    "kept_share",
+    "lost",
+    "skew",
     "seen_at",
 )
 POINT = (
@@ -54,7 +57,12 @@ POINT = (
     "published_total",
     "delivered_total",
     "settled_total",
+    "status",
+    "kept_share",
+    "skew",
 )
+COUNTED = POINT[3:9]
+"""What a window is made of."""
 MOMENTS = {"oldest_at", "status_since", "progress_at", "seen_at"}
 _state = attrgetter(*(name for name in VALUES if name != "seen_at"))
 _row_values = attrgetter(*VALUES)
@@ -180,6 +188,10 @@ def _update(
     row.in_rate, row.out_rate = lag.in_rate(window), lag.out_rate(window)
     row.trend, row.drain_seconds = lag.trend(window), lag.drain_seconds(window)
     row.progress_at, row.seen_at = window.progress_at or row.progress_at, point.at
+    row.kept_share = None if not retained or point.ready is None else round(100 * point.ready / retained, 1)
+    row.lost = sum(part.lost or 0 for part in parts)
+    skew = lag_skew.worst_share([part.ready for part in parts])
+    row.skew = None if skew is None else round(skew, 1)
     facts = lag_rules.Facts(row.members, row.paused, row.unknown_reason or None, retained)
     verdict = lag_rules.judge(window, facts)
     if row.status != verdict.status or row.status_since is None:
@@ -256,6 +268,9 @@ def _stored(row: ConsumerGroup, point: lag.LagPoint) -> tuple[object, ...]:
         point.published,
         point.delivered,
         point.settled,
+        lag.RANK[lag.LagStatus(row.status)],
+        row.kept_share,
+        row.skew,
     )
 
 
@@ -268,7 +283,7 @@ def remember(rows: Sequence[ConsumerGroup]) -> None:
         _memories[pk] = _Memory(lag.Window())
     start = max(row.seen_at for row in lost.values()) - timedelta(seconds=lag.KEEP_SECONDS)
     history = LagPoint.objects.filter(group__in=lost, at__gte=start, resolution_seconds=0).order_by("at")
-    for pk, *values in history.values_list("group_id", "at", *POINT[3:]).iterator():
+    for pk, *values in history.values_list("group_id", "at", *COUNTED).iterator():
         memory = _memories[pk]
         point = lag.LagPoint(*values)
         if memory.window.add(point):

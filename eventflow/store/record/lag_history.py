@@ -31,6 +31,9 @@ def compact(now: datetime, since: datetime | None = None) -> int:
             published=Max("published_total"),
             delivered=Max("delivered_total"),
             settled=Max("settled_total"),
+            worst=Max("status"),
+            kept=Max("kept_share"),
+            skewed=Max("skew"),
         )
         .order_by()
     )
@@ -45,6 +48,9 @@ def compact(now: datetime, since: datetime | None = None) -> int:
             published_total=minute["published"],
             delivered_total=minute["delivered"],
             settled_total=minute["settled"],
+            status=minute["worst"],
+            kept_share=minute["kept"],
+            skew=minute["skewed"],
         )
         for minute in minutes
     ]

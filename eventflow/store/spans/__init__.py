@@ -26,7 +26,7 @@ from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_de
 from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
 from eventflow.store.spans.repack import tidy
-from eventflow.store.spans.retention import compact, prune
+from eventflow.store.spans.retention import compact, prune, shrink
 from eventflow.store.spans.summaries import FlowSpans
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "prune",
     "recheck",
     "refresh_flows",
+    "shrink",
     "tidy",
     "trace_spans",
     "waiting",

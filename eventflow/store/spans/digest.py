@@ -26,8 +26,8 @@ from eventflow.store.spans.text import fit
 
 log = logging.getLogger(__name__)
 
-STEP_REQUESTS = 32
-STEP_SPANS = 20_000
+STEP_REQUESTS = 256
+STEP_SPANS = 16_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
 
 SPANS_REMEMBERED = 300_000

@@ -23,6 +23,7 @@ PAGE = 1_024
 FAN_IN = 16
 LARGEST = 16_000_000
 """Entries beyond which a run is merged no more: it goes with the chunks it names."""
+DROPPED_PAGES = 500
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
 _BITS = np.uint64(16)
@@ -176,11 +177,12 @@ def merge() -> int:
 
 
 def drop(runs: Iterable[int]) -> None:
-    """Delete runs nobody reads any more, each in a transaction of its own, so that the writer is never kept long."""
+    """Delete runs nobody reads any more, some pages at a time, so that the writer is never kept long."""
     for run in runs:
-        with transaction.atomic():
-            IndexPage.objects.filter(run_id=run).delete()
-            IndexRun.objects.filter(pk=run).delete()
+        pages = IndexPage.objects.filter(run_id=run).order_by("id").values_list("id", flat=True)
+        while some := list(pages[:DROPPED_PAGES]):
+            IndexPage.objects.filter(pk__in=some).delete()
+        IndexRun.objects.filter(pk=run).delete()
 
 
 def _merge(runs: Sequence[int], level: int) -> None:

@@ -30,11 +30,14 @@ Found = Mapping[str, Collection[Opened]]
 
 @dataclass(slots=True)
 class Trace:
-    """What a trace says of itself: its own keys, the other traces it links to, its spans and when the last ended."""
+    """What a trace says of itself: its own keys, the other traces it links to, its spans and when the last ended.
+
+    spans  the hashes of their addresses: of a span that lies in two chunks one counts
+    """
 
     keys: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
-    spans: set[Context] = field(default_factory=set)
+    spans: set[int] = field(default_factory=set)
     last_ns: int = 0
 
 
@@ -119,7 +122,7 @@ class Reader:
         """What these traces say of themselves; traces without spans are left out."""
         found: dict[str, Trace] = {}
         for name, chunk, rows in self._rows(trace_ids):
-            _add_facts(found.setdefault(name, Trace()), name, chunk, rows.tolist())
+            _add_facts(found.setdefault(name, Trace()), name, chunk, rows)
         return found
 
     def part_of(self, key: str, trace_id: str, others: Collection[str]) -> dict[Context, Span]:
@@ -240,13 +243,11 @@ class Reader:
         }
 
 
-def _add_facts(trace: Trace, name: str, chunk: Opened, rows: list[int]) -> None:
-    for row in rows:
-        trace.spans.add(chunk.context(row))
-        if key := chunk.key_of.get(row):
-            trace.keys.add(key)
+def _add_facts(trace: Trace, name: str, chunk: Opened, rows: Ints) -> None:
+    trace.spans.update(chunk.portion.context[rows].tolist())
+    trace.keys.update(chunk.keys_on(rows))
     trace.last_ns = max(trace.last_ns, int(chunk.portion.end[rows].max()))
-    trace.links.update(target for _, target in chunk.linked_traces(np.array(rows)) if target != name)
+    trace.links.update(target for _, target in chunk.linked_traces(rows) if target != name)
 
 
 def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> dict[str, set[str]]:

@@ -14,7 +14,7 @@ from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form
-from eventflow.store.spans.columns import U64, Ints, Portion, together
+from eventflow.store.spans.columns import Ints, Portion, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 
 KEPT = 256
@@ -54,6 +54,13 @@ class Opened:
         keys = self.keys.key
         return {row: keys.text(at) for at, row in enumerate(keys.row.tolist())}
 
+    def keys_on(self, rows: Ints) -> set[str]:
+        """The distinct keys that these rows carry."""
+        keys = self.keys.key
+        at = np.flatnonzero(np.isin(keys.row, rows))
+        _, first = np.unique(keys.hash[at], return_index=True)
+        return {keys.text(one) for one in at[first].tolist()}
+
     def context(self, row: int) -> Context:
         """A row's address."""
         return Context(self.trace_ids[row], self.portion.span_ids[row : row + 1].tobytes().hex())
@@ -62,10 +69,6 @@ class Opened:
         """(row, trace id) of every link of these rows."""
         for at in np.flatnonzero(np.isin(self.portion.link_row, row)).tolist():
             yield int(self.portion.link_row[at]), self.portion.link_trace_ids[at].tobytes().hex()
-
-    def rows_of(self, traces: U64) -> Ints:
-        """The rows of these traces, by their hashes."""
-        return np.flatnonzero(np.isin(self.portion.trace, traces))
 
     def spans(self, rows: Ints) -> list[Span]:
         """These rows, whole."""

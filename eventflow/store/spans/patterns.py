@@ -71,6 +71,9 @@ class Patterns:
         self._lines: dict[tuple[int, int], tuple[object, ...] | None] = {}
         self._expected: dict[frozenset[tuple[str, frozenset[str]]], int] = {}
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def judge(self, new: dict[int, Opened], consumers: Consumers, now: datetime) -> Judged:
         """Lines for the flows of these chunks."""
         window = _window(new)

@@ -6,7 +6,8 @@ In bounded steps, each a transaction of its own, so that no writer waits long. S
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import Min, QuerySet, Sum
+from django.db.models.functions import Length
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, IndexRun, LibraryCount, Rejected
@@ -42,6 +43,32 @@ def prune(before: datetime) -> int:
     LibraryCount.objects.filter(last_ns__lt=before_ns).delete()
     Rejected.objects.filter(rejected_at__lt=before).delete()
     return gone
+
+
+def shrink(limit: int) -> int:
+    """Delete the oldest chunks until all together have at most `limit` bytes, and the lines of flows as old.
+
+    Returns how many spans went. The index over them (a tenth of it) is not counted; sums stay.
+    """
+    gone = 0
+    while (too_much := _size() - limit) > 0:
+        oldest = []
+        for pk, size in Chunk.objects.order_by("last_ns").values_list("id", Length("body"))[:STEP_CHUNKS]:
+            oldest.append(pk)
+            too_much -= size
+            if too_much <= 0:
+                break
+        gone += _prune_step(Chunk.objects.filter(pk__in=oldest))
+    if gone:
+        since = Chunk.objects.aggregate(since=Min("first_ns"))["since"]
+        rows = FlowRow.objects.all()
+        (rows if since is None else rows.filter(ended_ns__lt=since)).delete()
+    return gone
+
+
+def _size() -> int:
+    size: int | None = Chunk.objects.aggregate(size=Sum(Length("body")))["size"]
+    return size or 0
 
 
 def _cut(pk: int, level: int, before_ns: int) -> int:

@@ -3,14 +3,16 @@
 A viewer looks, an operator acknowledges and silences, an admin configures.
 """
 
+from datetime import datetime, timedelta
 from glob import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -18,17 +20,25 @@ from eventflow.accounts import audit, roles
 from eventflow.accounts.access import role_required
 from eventflow.celery import app as celery
 from eventflow.domain.alert import Kind
+from eventflow.domain.alert_backtest import Fired
 from eventflow.live import news
-from eventflow.store.queries import alerts
+from eventflow.store.queries import alert_history, alerts
 from eventflow.store.record import alert_settings
+from eventflow.store.record.alert_settings import RuleForm, as_domain_rule
 from eventflow.store.record.notification import signing_secret
-from eventflow.web import alert_forms
+from eventflow.web import alert_forms, ranges
 
 app_name = "alerts"
+TRIED_SHOWN = 20
 SILENCES = ((1800, "30 min"), (7200, "2 h"), (28_800, "8 h"))
 
 
-def _page(request: HttpRequest, form: alert_forms.Form | None = None, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    form: alert_forms.Form | None = None,
+    status: int = 200,
+    tried: dict[str, Any] | None = None,
+) -> HttpResponse:
     now = timezone.now()
     seen = alerts.overview(now)
     admin = roles.may(request.user, "admin")
@@ -42,6 +52,7 @@ def _page(request: HttpRequest, form: alert_forms.Form | None = None, status: in
             "seen": seen,
             "rules_on": sum(rule.enabled for rule in seen.rules),
             "form": form if admin else None,
+            "try": tried,
             "may_configure": admin,
             "may_act": admin or roles.may(request.user, "operator"),
             "subjects": alerts.subjects() if form and admin else [],
@@ -144,6 +155,44 @@ def save_rule(request: HttpRequest) -> HttpResponse:
     return _done(request, action, rule.name, f"Saved “{rule.name}”", kind=rule.kind, pattern=rule.pattern)
 
 
+def _tried(rule: RuleForm, pk: int | None) -> dict[str, Any]:
+    """What the rule would have done, for its form: each alert beside a link to its group at that time."""
+    tried = alert_history.backtest(as_domain_rule(rule, pk), timezone.now())
+    span = (tried.end - tried.start).total_seconds()
+    shown = [
+        {
+            "fired": one,
+            "lasted": one.lasted(tried.end),
+            "url": _at(one, tried.end),
+            "left": 100 * (one.fired_at - tried.start).total_seconds() / span,
+            "width": 100 * one.lasted(tried.end) / span,
+        }
+        for one in tried.fired
+    ]
+    return {"tried": tried, "all": shown, "shown": shown[: -TRIED_SHOWN - 1 : -1]}
+
+
+def _at(fired: Fired, now: datetime) -> str:
+    """The group's page around the time it would have fired."""
+    if fired.key is None:
+        return ""
+    until = min(now, fired.fired_at + timedelta(seconds=min(fired.lasted(now) + 600, 3000)))
+    return f"{reverse('lag:group', args=[fired.key])}?{urlencode({'range': '1h', 'at': until.strftime(ranges.AT)})}"
+
+
+@require_POST
+@role_required("admin")
+def try_rule(request: HttpRequest) -> HttpResponse:
+    """The form's rule against the last seven days; saves nothing."""
+    form = alert_forms.from_post(request.POST)
+    form.name = form.name or "new"
+    rule, form.errors = alert_forms.check(form)
+    result = _tried(rule, form.pk) if rule else None
+    if request.headers.get("HX-Request"):
+        return render(request, "alerts/_tried.html", {"try": result, "form": form})
+    return _page(request, form, status=200 if rule else 422, tried=result)
+
+
 @require_POST
 @role_required("admin")
 @transaction.atomic
@@ -202,6 +251,7 @@ urlpatterns = [
     path("silences/", silence, name="silence"),
     path("silences/<int:pk>/end/", end_silence, name="end_silence"),
     path("rules/", save_rule, name="save_rule"),
+    path("rules/try/", try_rule, name="try_rule"),
     path("rules/<int:pk>/switch/", switch_rule, name="switch_rule"),
     path("rules/<int:pk>/delete/", delete_rule, name="delete_rule"),
     path("channels/", add_channel, name="add_channel"),

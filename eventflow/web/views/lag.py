@@ -70,7 +70,7 @@ def _view(row: LagRow) -> dict[str, Any]:
     if row.firing:
         worst = min(row.firing, key=lambda note: note.severity != "critical")
         word = "Critical" if worst.severity == "critical" else "Behind"
-        reason = limit_words(worst.seconds, worst.messages)
+        reason = limit_words(worst.seconds, worst.messages) or row.reason
     error = f"±{formats.duration(row.error_seconds)}, " if row.error_seconds else ""
     return {
         "row": row,

@@ -1,6 +1,5 @@
-"""Settings: the brokers we look at and what that costs them; people and tokens; the audit trail. Shows no secret."""
+"""Settings but for brokers (sources.py): instrumentation, imports, people and tokens, the audit trail."""
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -16,35 +15,14 @@ from eventflow.domain.instrumentation import sentences
 from eventflow.nudge import nudge
 from eventflow.store.queries import imports as import_queries
 from eventflow.store.queries import instrumentation as queries
-from eventflow.store.queries import sources
 from eventflow.store.record import imports as import_jobs
+from eventflow.web.views import sources
 
 AUDIT_PAGE = 100
 LARGEST_IMPORT = 64 * 1024 * 1024
 IMPORT = "eventflow.imports.run"
-RECEIVERS = ("otlp", "zipkin")
 TAKEN = frozenset(("requests", "bytes", "spans", "lag readings"))
 """What receivers count that is nothing to be noticed."""
-
-
-@require_safe
-def brokers(request: HttpRequest) -> HttpResponse:
-    """Every source with its state, rights and cost, and where to send OpenTelemetry."""
-    rows = sources.all_sources()
-    return render(
-        request,
-        "settings/brokers.html",
-        {
-            "sources": [row for row in rows if row.system not in RECEIVERS],
-            "receiver": next((row for row in rows if row.system == "otlp"), None),
-            "zipkin": next((row for row in rows if row.system == "zipkin"), None),
-            "otlp_http": settings.EVENTFLOW_OTLP_HTTP,
-            "otlp_grpc": settings.EVENTFLOW_OTLP_GRPC,
-            "zipkin_http": settings.EVENTFLOW_ZIPKIN,
-            "needs_token": bool(settings.EVENTFLOW_INGEST_TOKENS),
-            "poll_seconds": settings.EVENTFLOW_POLL_SECONDS,
-        },
-    )
 
 
 @require_safe
@@ -105,7 +83,7 @@ def audit(request: HttpRequest) -> HttpResponse:
 
 app_name = "settings"
 urlpatterns = [
-    path("", brokers, name="page"),
+    path("", sources.page, name="page"),
     path("instrumentation/", instrumentation, name="instrumentation"),
     path("import/", imports, name="imports"),
     path("people/", people, name="people"),

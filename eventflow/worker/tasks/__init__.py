@@ -1,7 +1,7 @@
 """The background jobs, one module per noun, and how often each looks."""
 
 from eventflow.celery import app
-from eventflow.worker.tasks import alerts, imports, notify, replay, retention
+from eventflow.worker.tasks import alerts, imports, notify, replay, retention, sources
 
 app.conf.beat_schedule = {
     **alerts.SCHEDULE,
@@ -9,4 +9,5 @@ app.conf.beat_schedule = {
     **notify.SCHEDULE,
     **replay.SCHEDULE,
     **retention.SCHEDULE,
+    **sources.SCHEDULE,
 }

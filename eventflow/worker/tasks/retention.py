@@ -24,11 +24,13 @@ def compact() -> None:
 
 @app.task(name=PRUNE)
 def prune() -> None:
-    """Drop what is too old."""
+    """Drop what is too old, and the oldest of what is too much."""
     now, hours = timezone.now(), settings.EVENTFLOW_RETENTION_HOURS
     lag_history.prune(now, hours)
     alert_settings.prune(now, hours)
     spans.prune(now - timedelta(hours=hours))
+    if gigabytes := settings.EVENTFLOW_RETENTION_GIGABYTES:
+        spans.shrink(int(gigabytes * 1_000_000_000))
 
 
 SCHEDULE = {

@@ -13,7 +13,6 @@ from collectors.kafka import collector, parse, replayer
 from collectors.kafka.parse import Ends, Group, Partition
 from collectors.kafka.share_groups import ShareGroups
 from demo import kafka
-from eventflow.domain.observations import LagSample
 from tests.collectors.kafka.shop import Shop, lags, unique
 from tests.collectors.recorder import Recorder, run_until
 
@@ -105,7 +104,7 @@ def test_a_share_groups_lag_is_the_brokers_word_or_unknown(
     group = Group("sharing", parse.SHARE, "stable", members=1, assigned={at}, readers={"orders": 1})
     if told is not None:
         group.commits[at], group.told[at] = 3, told
-    sample: LagSample = parse.lag("shop", group, at, Ends({at: 0}, {at: 20}), at=now, oldest=None)
+    (sample,) = parse.lags("shop", group, {"orders": 1}, Ends({at: 0}, {at: 20}), at=now)
     assert (sample.ready, sample.unknown_reason) == (ready, reason)
 
 

@@ -88,6 +88,14 @@ def test_what_the_server_does_not_tell_is_unknown_and_not_zero() -> None:
     assert lag.unknown_reason
 
 
+def test_a_work_queue_that_keeps_only_what_waits_is_no_danger_of_losing_it() -> None:
+    def lost(retention: str) -> int | None:
+        stream = ORDERS | {"config": ORDERS["config"] | {"retention": retention}}
+        return parse.lag("shop", stream, consumer(), at=AT, oldest_at=None).lost
+
+    assert [lost(retention) for retention in ("limits", "workqueue", "interest")] == [None, 0, 0]
+
+
 def test_published_counts_are_told_only_where_the_stream_proves_them() -> None:
     counts = {"orders.placed": 2, "orders.cancelled": 1}
     state = ORDERS["state"]

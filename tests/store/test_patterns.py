@@ -1,0 +1,103 @@
+"""A flow that was recognised as like another has the line it would get by itself; alike flows are judged once."""
+
+import random
+from importlib import import_module
+
+import pytest
+
+from eventflow.domain.observations import Operation, Span
+from eventflow.store import spans as store
+from eventflow.store.models import FlowRow
+from eventflow.store.spans.patterns import Patterns
+from tests.flow_factory import consume, link, publish, span
+from tests.store.support import NOW, digest, send
+
+pytestmark = pytest.mark.django_db
+judge = import_module("eventflow.store.spans.judge")
+BROKEN = ("CardError", "no answer", "Traceback")
+
+
+def order(number: int, chance: random.Random) -> list[Span]:
+    """An order with a random fate: groups missing or failing, retries, a lost publisher, links or parents, no key."""
+    key = None if chance.random() < 0.1 else f"order-{number}"
+    name, start = f"{number}", number * 40 + chance.randint(0, 20)
+    web = {"trace_name": name, "correlation": key}
+    found = [
+        span(f"request {name}", start, start + chance.randint(5, 90), service="web", **web),
+        publish(
+            f"placed {name}", start + 2, start + chance.randint(3, 9), service="web", to="orders",
+            parent=f"request {name}", message_id=f"m-{name}", event_type="placed",
+            error=BROKEN if chance.random() < 0.1 else None, **web,
+        ),
+    ]  # fmt: skip
+    if chance.random() < 0.1:
+        found.pop()
+    for group in chance.sample(("payment", "email", "audit"), chance.randint(0, 3)):
+        fails = chance.random() < 0.3
+        for attempt in range(1, chance.randint(1, 3) if fails else 2):
+            found += _consumption(number, group, attempt, chance, fails=fails and attempt < 3, key=key, start=start)
+    return found
+
+
+def _consumption(
+    number: int, group: str, attempt: int, chance: random.Random, *, fails: bool, key: str | None, start: int
+) -> list[Span]:
+    own_trace = chance.random() < 0.5
+    name = f"{group} {number} {attempt}"
+    where = {"trace_name": name if own_trace else f"{number}", "correlation": key if chance.random() < 0.9 else None}
+    begun = start + 10 + 20 * attempt + chance.randint(0, 15)
+    came = {"links": [link(f"{number}", f"placed {number}")]} if own_trace else {"parent": f"placed {number}"}
+    return [
+        consume(
+            name, begun, begun + chance.randint(1, 30), service=f"{group}-service", from_="orders", group=group,
+            attempt=attempt, message_id=f"m-{number}", error=BROKEN if fails else None,
+            operation=chance.choice((Operation.PROCESS, Operation.PROCESS, Operation.RECEIVE)), **came, **where,
+        ),
+        publish(
+            f"next {name}", begun + 1, begun + 2, service=f"{group}-service", to=f"{group}.done", parent=name, **where
+        ),
+    ]  # fmt: skip
+
+
+def lines() -> list[tuple[object, ...]]:
+    columns = [field.name for field in FlowRow._meta.fields if field.name not in ("id", "updated_ns")]
+    return sorted(FlowRow.objects.values_list(*columns))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
+    chance = random.Random(seed)
+    # Whoever reads was known before: what is expected of an order does not change while the orders come.
+    for group in ("payment", "email", "audit"):
+        send(_consumption(-99, group, 1, random.Random(1), fails=False, key="early", start=-99_000))
+    digest()
+    spans = [one for number in range(60) for one in order(number, chance)]
+    # Nearly in order of time, as systems send, with some that come late.
+    spans.sort(key=lambda one: one.end_ns + chance.choice((0, 0, 0, 400_000_000)))
+    while spans:
+        size = chance.randint(5, 120)
+        send(spans[:size])
+        spans = spans[size:]
+        digest()
+    found = lines()
+    store.refresh_flows(FlowRow.objects.values_list("key", flat=True), NOW)
+    assert lines() == found
+
+
+def test_alike_flows_are_judged_once_whatever_their_times(monkeypatch):
+    patterns = Patterns()
+    monkeypatch.setattr(judge, "_patterns", patterns)
+    for number in range(50):
+        start, calm = number * 100, random.Random(number)
+        send(
+            [
+                publish(f"p{number}", start, start + 3, service="web", to="jobs", trace_name=f"t{number}",
+                        correlation=f"k{number}", title="send jobs"),
+                consume(f"c{number}", start + calm.randint(4, 30), start + calm.randint(40, 90), service="worker",
+                        from_="jobs", group="w", links=[link(f"t{number}", f"p{number}")], trace_name=f"w{number}",
+                        correlation=f"k{number}", title="process jobs"),
+            ]
+        )  # fmt: skip
+    digest()
+    assert FlowRow.objects.count() == 50
+    assert len(patterns) == 2, "one before and one since somebody is known to read"
