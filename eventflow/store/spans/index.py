@@ -16,7 +16,7 @@ from django.db import transaction
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import U64, Array, Ints
-from eventflow.store.spans.rows import insert
+from eventflow.store.spans.rows import insert, select
 
 PAGE = 1_024
 """Entries in a page; more only where one hash has more."""
@@ -58,7 +58,7 @@ def lookup(wanted: Ints) -> tuple[Ints, Ints]:
     """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
     asked: dict[tuple[int, int], tuple[int, int]] = {}
     if len(wanted):
-        for run, token in IndexRun.objects.filter(ready=True).values_list("id", "token"):
+        for run, token in select(IndexRun, ("id", "token"), {"ready": [True]}):
             firsts, pages = _directory(run, token)
             on_page = np.searchsorted(firsts, wanted, side="right") - 1
             distinct, begins = np.unique(on_page, return_index=True)
@@ -98,10 +98,8 @@ def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int],
     if len(_pages) + len(missing) > PAGES_KEPT:
         _pages.clear()
     fresh: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-    wanted = sorted(missing)
-    for start in range(0, len(wanted), 500):
-        for pk, body in IndexPage.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body"):
-            fresh[pk, missing[pk]] = unpacked(bytes(body))
+    for pk, body in select(IndexPage, ("id", "body"), {"id": missing}):
+        fresh[pk, missing[pk]] = unpacked(bytes(body))
     for page in asked:
         kept = fresh.get(page) or _pages.get(page)
         if kept is not None:
