@@ -26,6 +26,7 @@ LARGEST = 16_000_000
 DROPPED_PAGES = 500
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
+TRIES = 5
 _BITS = np.uint64(16)
 _SPARE = 15
 """Bits that a hash leaves free in a signed number of 64."""
@@ -56,9 +57,23 @@ def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
 
 def lookup(wanted: Ints) -> tuple[Ints, Ints]:
     """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
+    for _ in range(TRIES):
+        runs = _runs()
+        found = _look_up(wanted, runs)
+        # A merge that ended meanwhile may have taken pages away before they were read.
+        if runs <= _runs():
+            break
+    return found
+
+
+def _runs() -> set[tuple[int, int]]:
+    return set(select(IndexRun, ("id", "token"), {"ready": [True]}))  # type: ignore[arg-type]  # its columns
+
+
+def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints]:
     asked: dict[tuple[int, int], tuple[int, int]] = {}
     if len(wanted):
-        for run, token in select(IndexRun, ("id", "token"), {"ready": [True]}):
+        for run, token in sorted(runs):
             firsts, pages = _directory(run, token)
             on_page = np.searchsorted(firsts, wanted, side="right") - 1
             distinct, begins = np.unique(on_page, return_index=True)
@@ -94,17 +109,18 @@ PAGES_KEPT = 2_048
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
     """Pages (id, token of their run), decoded. The last ones read are kept."""
-    missing = {page: token for page, token in asked if (page, token) not in _pages}
-    if len(_pages) + len(missing) > PAGES_KEPT:
+    here = {page: kept for page in asked if (kept := _pages.get(page)) is not None}
+    missing = {page: token for page, token in asked if (page, token) not in here}
+    fresh = {
+        (pk, missing[pk]): unpacked(bytes(body)) for pk, body in select(IndexPage, ("id", "body"), {"id": missing})
+    }
+    here.update(fresh)
+    if len(_pages) + len(fresh) > PAGES_KEPT:
         _pages.clear()
-    fresh: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-    for pk, body in select(IndexPage, ("id", "body"), {"id": missing}):
-        fresh[pk, missing[pk]] = unpacked(bytes(body))
-    for page in asked:
-        kept = fresh.get(page) or _pages.get(page)
-        if kept is not None:
-            yield page, *kept
     _pages.update(fresh)
+    for page in asked:
+        if page in here:
+            yield page, *here[page]
 
 
 def unpacked(body: bytes) -> tuple[Ints, Ints]:
