@@ -3,7 +3,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml README.md ./
-RUN python -m venv /opt/eventflow && /opt/eventflow/bin/pip install --no-cache-dir '.[demo]'
+RUN python -m venv /opt/eventflow && /opt/eventflow/bin/pip install --no-cache-dir '.[demo,kafka,rabbitmq,sqs]'
 COPY collectors ./collectors
 RUN /opt/eventflow/bin/python -P collectors/otlp/scan/build.py --must
 

@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from collectors.base import Collector, CollectorError, Replayer
 
 SCHEMES = {
+    "celery+amqp": "collectors.celery",
+    "celery+amqps": "collectors.celery",
+    "celery+redis": "collectors.celery",
+    "celery+rediss": "collectors.celery",
     "kafka": "collectors.kafka",
     "kafka+ssl": "collectors.kafka",
     "nats": "collectors.nats",

@@ -96,13 +96,20 @@ def redis_server(redis_process: Callable[..., RedisServer]) -> RedisServer:
     return redis_process()
 
 
-@pytest.fixture
-def sqs_server(tmp_path: Path) -> Iterator[SqsServer]:
-    """A fresh server that speaks SQS."""
+@pytest.fixture(scope="session")
+def sqs_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqsServer]:
+    """One server that speaks SQS for the whole run."""
     pytest.importorskip("moto.server")
-    server = SqsServer(tmp_path / "sqs")
+    server = SqsServer(tmp_path_factory.mktemp("sqs"))
     yield server.start()
     server.kill()
+
+
+@pytest.fixture
+def sqs_server(sqs_process: SqsServer) -> SqsServer:
+    """A server that speaks SQS and holds nothing."""
+    sqs_process.forget()
+    return sqs_process
 
 
 @pytest.fixture(scope="session")

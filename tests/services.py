@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -124,6 +125,12 @@ class SqsServer:
             time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"moto did not start:\n{(self.folder / 'moto.log').read_text()[-2000:]}")
+
+    def forget(self) -> None:
+        """Drop every queue."""
+        wanted = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(wanted, timeout=30):
+            pass
 
     def kill(self) -> None:
         process, self._process = self._process, None

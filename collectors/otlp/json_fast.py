@@ -20,7 +20,9 @@ _FIXED32 = Struct("<I")
 _SIZES = tuple(varint(size) for size in range(1 << 14))
 
 
-class _Value(msgspec.Struct, gc=False):
+class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """Any other field, in snake_case for one, is for the lenient reader: most of a request is values."""
+
     stringValue: str | None = None  # noqa: N815  # the names are OTLP's, here and below
     intValue: str | int | None = None  # noqa: N815
     boolValue: bool | None = None  # noqa: N815
@@ -28,13 +30,6 @@ class _Value(msgspec.Struct, gc=False):
     bytesValue: str | None = None  # noqa: N815
     arrayValue: "_Values | None" = None  # noqa: N815
     kvlistValue: "_Pairs | None" = None  # noqa: N815
-    string_value: Snake = UNSET
-    int_value: Snake = UNSET
-    bool_value: Snake = UNSET
-    double_value: Snake = UNSET
-    bytes_value: Snake = UNSET
-    array_value: Snake = UNSET
-    kvlist_value: Snake = UNSET
 
 
 class _Values(msgspec.Struct, gc=False):
@@ -316,13 +311,29 @@ def _attributes(out: list[bytes], tag: bytes, sent: list[_Pair] | None) -> None:
     for pair in sent or ():
         value = pair.value
         if value is not None and (text := value.stringValue) is not None:
-            key, content = pair.key.encode(), text.encode()
-            size, inner = len(key), len(content)
-            if size < 128 and inner < 126:
-                out += (tag, _SIZES[size + inner + 6], b"\x0a", _SIZES[size], key, _STRINGS[inner], content)
+            content = text.encode()
+            inner = len(content)
+            head = _heads.get(pair.key) or _head(pair.key)
+            if inner < 126 and head:
+                out += (tag, _SIZES[len(head) + inner + 4], head, _STRINGS[inner], content)
                 continue
         content = _pair(pair)
         out += (tag, *_sized(content))
+
+
+_heads: dict[str, bytes] = {}
+"""Keys as they begin an attribute."""
+
+
+def _head(key: str) -> bytes:
+    """A key of at most 127 bytes with tag and length; nothing for a longer one."""
+    encoded = key.encode()
+    if len(encoded) > 127:
+        return b""
+    if len(_heads) >= 4096:  # hostile ones shall not fill the memory
+        _heads.clear()
+    head = _heads[key] = b"\x0a" + _SIZES[len(encoded)] + encoded
+    return head
 
 
 _STRINGS = tuple(bytes((0x12, size + 2, 0x0A, size)) for size in range(126))
@@ -338,12 +349,8 @@ def _value(sent: _Value, depth: int) -> bytes:
     """An AnyValue."""
     if sent.stringValue is not None:
         return b"".join((b"\x0a", *_sized(sent.stringValue.encode())))
-    if sent.string_value is not UNSET:
-        raise _UnusualError
     if sent.boolValue is not None:
         return b"\x10\x01" if sent.boolValue else b"\x10\x00"
-    if sent.bool_value is not UNSET:
-        raise _UnusualError
     if (number := sent.intValue) is not None:
         if isinstance(number, str):
             if not (number.isascii() and number.removeprefix("-").isdigit() and len(number) < 19):
@@ -352,19 +359,15 @@ def _value(sent: _Value, depth: int) -> bytes:
         if not -(2**63) <= number < 2**63:
             raise _UnusualError
         return b"\x18" + varint(number & 0xFFFFFFFFFFFFFFFF)
-    if sent.int_value is not UNSET:
-        raise _UnusualError
     if sent.doubleValue is not None:
         return b"\x21" + _DOUBLE.pack(sent.doubleValue)
-    _none(sent.double_value)
     return _rare(sent, depth)
 
 
 def _rare(sent: _Value, depth: int) -> bytes:
     if sent.bytesValue is not None:
         return b"".join((b"\x3a", *_sized(b64decode(sent.bytesValue, validate=True))))
-    _none(sent.bytes_value)
-    if depth > 20 or sent.array_value is not UNSET or sent.kvlist_value is not UNSET:
+    if depth > 20:
         raise _UnusualError
     out: list[bytes] = []
     if sent.arrayValue is not None:

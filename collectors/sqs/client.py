@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from collectors.base import CollectorError
@@ -16,6 +16,7 @@ from collectors.closing import closed
 from collectors.sqs.address import Address
 
 try:
+    import botocore.loaders
     import botocore.session
     from botocore.config import Config
     from botocore.exceptions import (
@@ -89,6 +90,7 @@ class Client:
     def _make(self, wanted: Sequence[str]) -> dict[str, Any]:
         where = self.address
         session = botocore.session.Session(profile=where.profile)
+        session.register_component("data_loader", _descriptions())
         if where.key:
             session.set_credentials(where.key, where.secret, where.token)
         if session.get_credentials() is None:
@@ -216,6 +218,12 @@ class Client:
                 if figures and str(result.get("Id", "")).startswith("q"):
                     found[part[int(result["Id"][1:])]] = figures[-1]
         return found
+
+
+@cache
+def _descriptions() -> Any:
+    """The descriptions of AWS's services, which take a while to read: once for all sources and connections."""
+    return botocore.loaders.create_loader()
 
 
 def _age_of(number: int, name: str) -> dict[str, Any]:

@@ -40,6 +40,8 @@ _SIDES_BY_KIND = {SpanKind.PRODUCER: Side.PUBLISH, SpanKind.CONSUMER: Side.CONSU
 FAILED_OUTCOMES = {"nack", "nak", "reject", "dead_letter", "term"}
 _RETRY_SUFFIX = re.compile(r"-(?:retry(?:-\d+)?|dlt)$")
 _ROUTING_KEYS = ("messaging.rabbitmq.destination.routing_key", "messaging.rabbitmq.routing_key")
+_SPAN_PER_RECORD = "opentelemetry.instrumentation.aiokafka"
+"""Links its spans of a poll and of a partition to the spans of their records, which say all of it once more."""
 _LINK_MESSAGE_IDS = ("messaging.message.id", "messaging.message_id")
 
 
@@ -87,12 +89,15 @@ class HopEvidence:
 
 
 def evidence(span: Span) -> HopEvidence | None:
-    """What `span` proves alone; None for plumbing: no messaging, empty polls, declarations, records put back."""
+    """What `span` proves alone; None for plumbing: no messaging, empty polls, declarations, records put back, and
+    polls around spans of their own for each record."""
     messaging = span.messaging
     if messaging is None:
         return None
     side = _SIDES[messaging.operation] if messaging.operation else _SIDES_BY_KIND.get(span.kind)
     if side is None or messaging.batch_size == 0 or (side is Side.CONSUME and put_back(span)):
+        return None
+    if messaging.batch_size is not None and span.scope == _SPAN_PER_RECORD:
         return None
     rules = dict(messaging.rules)
     destination = _destination(span, messaging, rules)

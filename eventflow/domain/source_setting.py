@@ -78,6 +78,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("sqs", "aws_sqs", "Amazon SQS", "eu-central-1", _SQS, path="prefix of queue names"),
         Kind("celery+redis", "celery", "Celery on Redis", "redis.internal:6379/0", _CELERY, path="database"),
         Kind("celery+rediss", "celery", "Celery on Redis, TLS", "redis.internal:6379/0", _CELERY, path="database"),
+        Kind("celery+amqp", "celery", "Celery on RabbitMQ", "rabbit.internal:5672/vhost", _CELERY, path="vhost"),
+        Kind("celery+amqps", "celery", "Celery on RabbitMQ, TLS", "rabbit.internal:5671/vhost", _CELERY, path="vhost"),
     )
 }
 

@@ -30,6 +30,8 @@ from eventflow.domain.topology_model import (
 LEAST_SECONDS = 10.0
 """A system younger than the window is measured over its age, but never over less than this."""
 ARRIVING_SECONDS = 600
+KINDS = {"nats": "subject", "rabbitmq": "queue", "aws_sqs": "queue", "celery": "queue"}
+"""What a system calls a destination that only spans tell of; elsewhere a topic."""
 
 
 @dataclass(slots=True)
@@ -328,7 +330,7 @@ def _places(joined: _Builder, edges: Sequence[Edge]) -> list[Place]:
         one = told.get((system, name))
         told_of = publishers.get((system, name))
         verdict = health.worst(told_of) if told_of else Health("idle", "Idle", "no publisher seen")
-        kind = one.kind if one else {"nats": "subject", "rabbitmq": "queue", "aws_sqs": "queue"}.get(system, "topic")
+        kind = one.kind if one else KINDS.get(system, "topic")
         places.append(
             Place(
                 place_id(system, name),

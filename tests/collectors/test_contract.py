@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import pytest
 
 import collectors
 from collectors.base import Collector, CollectorError, Emit
+from collectors.celery import collector as celery_collector
 from collectors.kafka import collector as kafka_collector
 from collectors.nats import collector as nats_collector
 from collectors.otlp import OtlpReceiver, parse
@@ -26,6 +28,7 @@ from collectors.sqs import collector as sqs_collector
 from collectors.zipkin import ZipkinReceiver
 from eventflow.domain.observations import DeadLetter, DestinationSample, Observation, SpanBatch
 from eventflow.worker.collect import supervise
+from tests.collectors.celery.shop import Shop as CeleryShop
 from tests.collectors.kafka.shop import LETTER_HEADERS as KAFKA_LETTER_HEADERS
 from tests.collectors.kafka.shop import Shop as KafkaShop
 from tests.collectors.kafka.shop import unique
@@ -201,6 +204,31 @@ def _without_what_is_empty(row: dict[str, Any]) -> str:
     return str(sorted({**row, "message_stats": stats}.items(), key=str))
 
 
+class CeleryBench:
+    """Tasks that nobody has fetched, each in a queue of its own, beside one with some more."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self._shop = CeleryShop(server, folder)
+
+    def collector(self) -> Collector:
+        return celery_collector("shop", self._shop.url, 0.1)
+
+    async def prepare(self) -> "CeleryBench":
+        await asyncio.to_thread(self._shop.send, "shop.pay", 5)
+        return self
+
+    async def happen(self, running: Collector) -> set[str]:
+        names = [f"pay-{uuid4().hex[:8]}" for _ in range(HOW_MANY)]
+        for name in names:
+            await asyncio.to_thread(self._shop.send, "shop.pay", queue=name)
+        return {f"{name} holds 1" for name in names}
+
+    async def state(self) -> object:
+        """Every key with what it holds."""
+        async with redis_shop.connection(self._shop.server) as client:
+            return {key: await client.dump(key) for key in sorted(await client.keys())}
+
+
 class SqsBench:
     """Letters in a dead-letter queue, beside a queue that is half-way; here letters are counted, not read."""
 
@@ -292,8 +320,7 @@ def keys_of(batch: Sequence[Observation]) -> set[str]:
             keys.add(f"{item.location} {item.position}")
         elif (
             isinstance(item, DestinationSample)
-            and item.system in {"rabbitmq", "aws_sqs"}
-            and item.dead_letters_of
+            and (item.dead_letters_of if item.system in {"rabbitmq", "aws_sqs"} else item.system == "celery")
             and item.messages
         ):
             keys.add(f"{item.destination} holds {item.messages}")
@@ -318,7 +345,7 @@ class Store:
         self.kept |= keys_of(batch)
 
     async def has(self, keys: set[str]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not keys <= self.kept:
                 await asyncio.sleep(0.02)
 
@@ -365,6 +392,11 @@ async def rabbitmq_bench(rabbitmq_process: RabbitMqServer) -> AsyncIterator[Rabb
 
 
 @pytest.fixture
+async def celery_bench(redis_process: Callable[..., RedisServer], tmp_path: Path) -> CeleryBench:
+    return await CeleryBench(redis_process(), tmp_path).prepare()
+
+
+@pytest.fixture
 async def sqs_bench(sqs_server: SqsServer) -> SqsBench:
     return await SqsBench(sqs_server).prepare()
 
@@ -372,7 +404,7 @@ async def sqs_bench(sqs_server: SqsServer) -> SqsBench:
 RECEIVERS: dict[str, Callable[[], Bench]] = {"otlp": OtlpBench, "zipkin": ZipkinBench}
 
 
-@pytest.fixture(params=["kafka", "nats", "otlp", "redis", "rabbitmq", "sqs", "zipkin"])
+@pytest.fixture(params=["celery", "kafka", "nats", "otlp", "redis", "rabbitmq", "sqs", "zipkin"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     if request.param in RECEIVERS:
         return RECEIVERS[request.param]()
@@ -380,7 +412,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     return found
 
 
-@pytest.fixture(params=["kafka", "nats", "redis", "rabbitmq", "sqs"])
+@pytest.fixture(params=["celery", "kafka", "nats", "redis", "rabbitmq", "sqs"])
 def broker(request: pytest.FixtureRequest) -> BrokerBench:
     found: BrokerBench = request.getfixturevalue(f"{request.param}_bench")
     return found
@@ -388,7 +420,7 @@ def broker(request: pytest.FixtureRequest) -> BrokerBench:
 
 def test_every_scheme_of_the_registry_makes_a_collector_with_a_bench() -> None:
     made = {collectors.from_url("any", f"{scheme}://127.0.0.1:1").system for scheme in collectors.SCHEMES}
-    assert made == {"kafka", "nats", "redis", "rabbitmq", "aws_sqs"}  # a new system needs a bench above
+    assert made == {"kafka", "nats", "redis", "rabbitmq", "aws_sqs", "celery"}  # a new system needs a bench above
     assert all(
         isinstance(collectors.from_url("any", f"{scheme}://127.0.0.1:1"), Collector) for scheme in collectors.SCHEMES
     )

@@ -12,14 +12,16 @@ from collectors.nats import replayer as nats_replayer
 from collectors.rabbitmq import collector as rabbitmq_collector
 from collectors.rabbitmq import replayer as rabbitmq_replayer
 from collectors.redis_streams import replayer as redis_replayer
+from collectors.sqs import replayer as sqs_replayer
 from tests.collectors.kafka.shop import Shop as KafkaShop
 from tests.collectors.leaks import cancelled_at, nothing_left_open
 from tests.collectors.nats.shop import connection as nats_connection
 from tests.collectors.rabbitmq.shop import Vhost, publish
 from tests.collectors.recorder import Recorder
 from tests.collectors.redis_streams import shop as redis_shop
+from tests.collectors.sqs.shop import Shop as SqsShop
 from tests.redis_rabbitmq import RabbitMqServer, RedisServer
-from tests.services import KafkaServer
+from tests.services import KafkaServer, SqsServer
 
 
 async def sent_and_closed(replayer: Replayer, destination: str) -> None:
@@ -58,6 +60,11 @@ async def test_redis_streams(redis_process: Callable[..., RedisServer]) -> None:
     async with redis_shop.connection(server) as client:
         await redis_shop.publish(client, "orders.placed", 1)
     await leaves_nothing_open(lambda: redis_replayer("shop", server.url), "orders.placed")
+
+
+async def test_sqs(sqs_server: SqsServer) -> None:
+    await asyncio.to_thread(SqsShop(sqs_server).queue, "orders")
+    await leaves_nothing_open(lambda: sqs_replayer("shop", sqs_server.url), "orders")
 
 
 @pytest.fixture

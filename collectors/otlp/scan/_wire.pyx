@@ -109,6 +109,7 @@ cdef enum:
     DEEPEST = 100  # protobuf's own limit of nested messages
     RELEASE_FROM = 262144  # bytes; below, giving the lock up and getting it back would take longer than the scan
     SLOTS = 16384
+    EXPECTED = 32
     MOST_NAMES = 8192
     KEEP_SPANS = 65536  # buffers for more are given back after the scan
     STRING = 0x0A
@@ -297,7 +298,7 @@ cdef int sound_pair(P p, P e, int depth) noexcept nogil:
 
 
 cdef int sound_owner(P p, P e, int depth, bint scope) noexcept nogil:
-    """Whether a Resource or an InstrumentationScope can be read, as far as depth goes; protobuf reads it once more."""
+    """Whether a Resource or an InstrumentationScope can be read."""
     cdef Field f
     while p < e:
         if not field(&p, e, &f, depth):
@@ -305,6 +306,22 @@ cdef int sound_owner(P p, P e, int depth, bint scope) noexcept nogil:
         if f.tag == (0x1A if scope else 0x0A):
             if not sound_pair(f.at, f.to, depth + 1):
                 return 0
+        elif scope and (f.tag == 0x0A or f.tag == 0x12):
+            if not ef_utf8(f.at, f.to):
+                return 0
+        elif f.tag == 0x1A and not sound_entity(f.at, f.to, depth + 1):
+            return 0
+    return 1
+
+
+cdef int sound_entity(P p, P e, int depth) noexcept nogil:
+    """Whether an EntityRef can be read: all that it has is text."""
+    cdef Field f
+    while p < e:
+        if not field(&p, e, &f, depth):
+            return 0
+        if (f.tag == 0x0A or f.tag == 0x12 or f.tag == 0x1A or f.tag == 0x22) and not ef_utf8(f.at, f.to):
+            return 0
     return 1
 
 
@@ -418,6 +435,7 @@ cdef struct Attributes:
     uint64_t all  # the hash of all that are looked at
     uint64_t identities  # the hash of the identities' names
     uint32_t ours
+    uint32_t count
     bint odd
 
 
@@ -433,6 +451,7 @@ cdef class NativeScanner:
     cdef size_t arena_capacity
     cdef uint32_t serial
     cdef bint forgot
+    cdef Slot *expected[EXPECTED]
     cdef Spans spans
     cdef Rows links  # span, 16 and 8 bytes of ids
     cdef Rows idents  # span, name, offset, length, link
@@ -505,10 +524,10 @@ cdef class NativeScanner:
 
     cdef int resource_spans(self, P p, P e) except -1:
         cdef Field f, resource
+        cdef list service = []  # looked up for the first span: there may be a million of these without any
         only(p, e, &resource, 1)
         if not sound_owner(resource.at, resource.to, 2, False):
             return broken()
-        service = self.names.service(PyBytes_FromStringAndSize(<char *>resource.at, resource.to - resource.at))
         while p < e:
             if not field(&p, e, &f, 1):
                 return broken()
@@ -518,15 +537,21 @@ cdef class NativeScanner:
                 return broken()
         return 0
 
-    cdef int scope_spans(self, P p, P e, Field *resource, object service) except -1:
+    cdef int scope_spans(self, P p, P e, Field *resource, list service) except -1:
         cdef Field scope
         cdef uint64_t token
         cdef size_t first = self.spans.count
         cdef uint32_t *row
-        only(p, e, &scope, 2)
+        cdef bint some = only(p, e, &scope, 2)
         if not sound_owner(scope.at, scope.to, 3, True):
             return broken()
-        token = self.names.scope(service, PyBytes_FromStringAndSize(<char *>scope.at, scope.to - scope.at))
+        if not some:
+            return self.all_spans(p, e, 0)
+        if not service:
+            service.append(
+                self.names.service(PyBytes_FromStringAndSize(<char *>resource.at, resource.to - resource.at))
+            )
+        token = self.names.scope(service[0], PyBytes_FromStringAndSize(<char *>scope.at, scope.to - scope.at))
         if e - p >= RELEASE_FROM:
             with nogil:
                 self.all_spans(p, e, token)
@@ -659,7 +684,12 @@ cdef class NativeScanner:
                 return broken()
             found.odd = True
             return 0
-        slot = self.find(pair.key, pair.key_size)
+        # The same library writes the same names in the same order.
+        slot = self.expected[found.count & (EXPECTED - 1)]
+        if slot == NULL or slot.size != pair.key_size + 1 or memcmp(self.arena + slot.at, pair.key, pair.key_size) != 0:
+            slot = self.find(pair.key, pair.key_size)
+            self.expected[found.count & (EXPECTED - 1)] = slot
+        found.count += 1
         v = pair.value
         # Nine in ten are text.
         if e - v >= 2 and v[0] == STRING and v[1] < 128 and v[1] == e - v - 2:
@@ -805,6 +835,7 @@ cdef class NativeScanner:
     cdef void forget(self) noexcept nogil:
         """All names: they are asked again. What the span being read had before is not known any more."""
         memset(self.slots, 0, SLOTS * sizeof(Slot))
+        memset(self.expected, 0, sizeof(self.expected))
         self.known = self.arena_used = 0
         self.forgot = True
         self.serial = 1
@@ -857,8 +888,12 @@ cdef int broken() except -1 nogil:
 
 
 cdef int only(P p, P e, Field *found, int depth) except -1:
-    """A message's first field, which may be there once; tag 0 and nothing in it when it is not there."""
+    """A message's first field, which may be there once; tag 0 and nothing in it when it is not there.
+
+    Whether the second field, which may be there often, is there.
+    """
     cdef Field f
+    cdef bint some = False
     found.tag = 0
     found.at = found.to = p
     while p < e:
@@ -868,7 +903,9 @@ cdef int only(P p, P e, Field *found, int depth) except -1:
             if found.tag:
                 return broken()
             found[0] = f
-    return 0
+        elif f.tag == 0x12:
+            some = True
+    return some
 
 
 cdef int read_status(P p, P e, uint64_t *code) except -1 nogil:

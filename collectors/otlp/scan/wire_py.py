@@ -162,7 +162,7 @@ class _Walk:
         resource = _only(body, start, end)
         service = self.names.service(body[resource[0] : sum(resource)])
         for tag, at, to in fields(body, start, end):
-            if tag == 0x12:
+            if tag == 0x12 and at < to:
                 scope = _only(body, at, to)
                 token = self.names.scope(service, body[scope[0] : sum(scope)])
                 first = len(self.places)

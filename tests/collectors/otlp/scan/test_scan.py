@@ -1,6 +1,7 @@
 """Scans against whole reading: both implementations, good requests, odd ones, broken ones and mutations of all."""
 
 import random
+import time
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -302,6 +303,24 @@ def test_gathered_spans_are_the_same_spans(native: bool, bodies: list[bytes], ch
     for scope in range(len(columns.scope_ranges)):
         inside = [found[i] for i, at in enumerate(array("I", columns.scopes)) if at == scope]
         assert inside == [span for span in expected if span in inside]
+
+
+def test_many_scopes_without_spans_take_no_time() -> None:
+    scopes = message(0x12, message(0x0A, b"")) * 200_000
+    body = message(0x0A, message(0x0A, b"") + scopes) + message(0x0A, b"") * 100_000
+    begun = time.process_time()
+    assert made(True).scan(body).count == 0
+    assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize("where", ("scope", "resource"))
+def test_what_belongs_to_no_span_is_read_strictly_too(where: str) -> None:
+    # A scope's name, and an entity's type, that are no UTF-8.
+    scope = message(0x0A, message(0x0A, b"\xff")) if where == "scope" else b""
+    resource = message(0x0A, message(0x1A, message(0x12, b"\xff"))) if where == "resource" else b""
+    body = message(0x0A, resource + message(0x12, scope))
+    assert agreement.scanned(made(False), body) is None
+    assert agreement.scanned(made(True), body) is None
 
 
 @both

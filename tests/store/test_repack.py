@@ -1,0 +1,73 @@
+"""A quiet system's many small chunks become few; nobody who reads can tell."""
+
+import pytest
+
+from eventflow.store import spans as store
+from eventflow.store.models import Chunk, FlowRow, IndexRun
+from eventflow.store.queries import flows
+from eventflow.store.spans import index, repack
+from tests.flow_factory import consume, link, publish, trace
+from tests.store.support import NOW, digest, send
+
+pytestmark = pytest.mark.django_db
+MANY = repack.ENOUGH_CHUNKS + 6
+
+
+def order(number: int) -> None:
+    start = number * 100
+    send(
+        [
+            publish(f"p{number}", start, start + 3, service="web", to="jobs", trace_name=f"t{number}",
+                    correlation=f"k{number % 10}", message_id=f"m{number}"),
+            consume(f"c{number}", start + 9, start + 40, service="worker", from_="jobs", group="w",
+                    links=[link(f"t{number}", f"p{number}")], trace_name=f"w{number}", correlation=None),
+        ]
+    )  # fmt: skip
+    store.digest(NOW)
+
+
+def seen() -> tuple[object, ...]:
+    """What readers see of everything."""
+    found = [flows.flow(f"k{number}", NOW) for number in range(10)]
+    return (
+        [sorted(flow.spans.values(), key=repr) for flow in found if flow],
+        [flows.find(f"m{number}") for number in range(MANY)],
+        [store.consumers_of(trace(f"t{number}"), "0" * 16) for number in range(3)],
+        sorted(FlowRow.objects.values_list("key", "status", "spans", "deliveries")),
+    )
+
+
+def test_small_chunks_are_packed_together_and_every_reader_sees_the_same():
+    for number in range(MANY):
+        order(number)
+    digest()
+    before, spans = seen(), sum(Chunk.objects.values_list("spans", flat=True))
+    assert Chunk.objects.count() == MANY
+    while store.tidy():
+        pass
+    assert Chunk.objects.count() < 10
+    assert IndexRun.objects.count() < 2 * index.FAN_IN
+    assert sum(Chunk.objects.values_list("spans", flat=True)) == spans
+    assert seen() == before
+    assert store.waiting() == 0
+
+
+def test_what_is_not_judged_yet_is_left_alone():
+    for number in range(MANY):
+        order(number)
+    assert repack.together_again() == 0
+    digest()
+    assert FlowRow.objects.count() == 10
+
+
+def test_a_span_that_comes_again_after_packing_changes_nothing():
+    for number in range(MANY):
+        order(number)
+    digest()
+    while store.tidy():
+        pass
+    before = seen()
+    for number in range(3):
+        order(number)
+    digest()
+    assert seen() == before
