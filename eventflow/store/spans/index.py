@@ -67,7 +67,7 @@ def lookup(wanted: Ints) -> tuple[Ints, Ints]:
 
 
 def _runs() -> set[tuple[int, int]]:
-    return set(select(IndexRun, ("id", "token"), {"ready": [True]}))  # type: ignore[arg-type]  # its columns
+    return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
 
 
 def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints]:
