@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from benchmarks import collect_memory, kafka, lag, live, nats, redis_rabbitmq, start
+from benchmarks import collect_memory, kafka, lag, live, nats, redis_rabbitmq, spans, start
 from benchmarks.figures import keep, table
 
 found = [
+    *spans.measure(),
     *lag.measure(),
     *nats.measure(),
     *kafka.measure(),

@@ -5,18 +5,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from benchmarks.figures import Figure
 
 
-def figures(module: str, *words: str) -> list[Figure]:
-    """What `python -m module --child …` prints by `tell`."""
+def figures(module: str, *words: str, environment: Mapping[str, str] = MappingProxyType({})) -> list[Figure]:
+    """What `python -m module --child …` prints by `tell`; `environment` may name another database or folder."""
     with tempfile.TemporaryDirectory(prefix="eventflow-bench-") as folder:
-        environment = os.environ | {"EVENTFLOW_DATA": folder, "DJANGO_SETTINGS_MODULE": "eventflow.settings"}
-        environment.pop("DATABASE_URL", None)
+        own = os.environ | {"EVENTFLOW_DATA": folder, "DJANGO_SETTINGS_MODULE": "eventflow.settings"}
+        own.pop("DATABASE_URL", None)
         command = [sys.executable, "-m", module, "--child", *words]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, env=own | environment, stdout=subprocess.PIPE, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     for said in lines[:-1]:
         print(said)

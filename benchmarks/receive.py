@@ -24,6 +24,7 @@ import orjson
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from benchmarks.cores import LOAD, SERVER, pinned
 from benchmarks.figures import Figure, table
 from benchmarks.otlp_load import SPANS, Load
 from collectors.otlp import OtlpReceiver
@@ -43,7 +44,7 @@ def measure(seconds: float = 2.0) -> list[Figure]:
     for native in (True, False) if native_is_wanted() else (False,):
         name = "native" if native else "plain Python"
         found += _scan(bodies, native, name)
-        with _receiver(native) as ports, _pinned(1):
+        with _receiver(native) as ports, pinned(LOAD):
             sent = [gzip.compress(body, 6) for body in bodies]
             rate = _http(ports[0], "application/x-protobuf", sent, seconds)
             must, aim = (200_000, 400_000) if native else (60_000, 100_000)
@@ -112,18 +113,6 @@ def as_json(body: bytes) -> bytes:
                 for link, sent_link in zip(span.get("links", ()), sent_span.links, strict=True):
                     link |= {"traceId": sent_link.trace_id.hex(), "spanId": sent_link.span_id.hex()}
     return orjson.dumps(document)
-
-
-@contextlib.contextmanager
-def _pinned(core: int) -> Iterator[None]:
-    """This process on one core, where there are two."""
-    before = os.sched_getaffinity(0)
-    if core in before:
-        os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager
@@ -229,7 +218,7 @@ def main() -> None:
     options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     wanted = options.parse_args()
     if wanted.serve:
-        with _pinned(0):
+        with pinned(SERVER):
             try:
                 import uvloop  # noqa: PLC0415  # as `manage.py up`: where it is
 

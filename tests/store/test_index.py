@@ -71,3 +71,23 @@ def test_a_merge_that_was_interrupted_is_begun_anew():
     index.merge()
     assert not IndexRun.objects.filter(pk=half.pk).exists()
     assert found(set(expected)) == expected
+
+
+def test_pages_that_are_no_longer_kept_are_read_again(monkeypatch):
+    monkeypatch.setattr(index, "PAGES_KEPT", 4)
+    expected = fill(runs=3, entries=3 * index.PAGE)
+    for part in range(4):
+        some = {one for one in expected if one % 4 == part or one % 7 == 0}
+        assert found(some) == {one: expected[one] for one in some}
+
+
+def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
+    expected = fill(runs=index.FAN_IN, entries=200)
+    look_up = index._look_up
+
+    def late(*asked):
+        index.merge()
+        return look_up(*asked)
+
+    monkeypatch.setattr(index, "_look_up", late)
+    assert found(set(expected)) == expected

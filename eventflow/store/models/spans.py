@@ -120,15 +120,14 @@ class Edge(models.Model):
 
 
 class EdgeSlot(models.Model):
-    """An edge's sums over the `seconds` that begin at `at` (epoch seconds). Every event is in one slot only."""
+    """The sums of all edges over the `seconds` that begin at `at` (epoch seconds). Every event is in one slot only."""
 
-    edge = models.ForeignKey(Edge, on_delete=models.CASCADE, related_name="slots")
     seconds = models.IntegerField()
     at = models.BigIntegerField()
-    count = models.BigIntegerField()
-    errors = models.BigIntegerField()
-    processing = models.BinaryField()
-    wait = models.BinaryField()
+    token = models.BigIntegerField(unique=True)
+    """At random with each write, so that what a process keeps of a slot in memory is never taken for another state."""
+    body = models.BinaryField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["at", "seconds", "edge"], name="one_slot_per_edge_and_time")]
+        constraints = [models.UniqueConstraint(fields=["at", "seconds"], name="one_slot_per_time")]
+        indexes = [models.Index(fields=["at", "seconds", "token"], name="slots_without_bodies")]

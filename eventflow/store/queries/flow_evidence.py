@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from django.db.models import Q
-
 from eventflow.domain.flow import FlowLetter, FlowReplay, LetterStatus, ReplayState
 from eventflow.store.models import DeadLetter, Edge, ReplayItem
-from eventflow.store.spans.rows import chunks
+from eventflow.store.spans.rows import chunks, select
 
 _LETTER_STATES = {status.value: status for status in LetterStatus}
 _REPLAY_STATES = {"sending": ReplayState.QUEUED, **{state.value: state for state in ReplayState}}
@@ -122,9 +120,12 @@ def _letters(flows: Mapping[str, Asked]) -> dict[int, dict[str, object]]:
     )
     found: dict[int, dict[str, object]] = {}
     for name, values in wanted:
-        for part in chunks(values - {""}):
-            rows = DeadLetter.objects.filter(Q(**{f"{name}__in": part})).values(*_LETTER_FIELDS)
-            found.update({row["id"]: dict(row) for row in rows})
+        # Most flows have none: what they are is asked only then.
+        ids = {pk for (pk,) in select(DeadLetter, ("id",), {name: values - {""}})}
+        for part in chunks(ids - found.keys()):
+            found.update(
+                {row["id"]: dict(row) for row in DeadLetter.objects.filter(pk__in=part).values(*_LETTER_FIELDS)}
+            )
     return found
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
-from django.db.models import F, Q, QuerySet, Sum
+import numpy as np
+from django.db.models import F, Q
 
 from eventflow.domain.edge import EdgeKey, EdgeKind, EdgePoint, EdgeStats, Histogram
 from eventflow.store.models import DeadLetter, Destination, Edge, EdgeSlot
+from eventflow.store.spans import slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +31,32 @@ class TotalPoint:
 def edges(start: datetime, end: datetime) -> list[EdgeStats]:
     """Every edge with traffic in the window, in the order of their keys."""
     keys = _edge_keys()
-    found: dict[EdgeKey, EdgeStats] = {}
-    sums: dict[EdgeKey, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    first: dict[EdgeKey, int] = {}
-    last: dict[EdgeKey, int] = {}
-    rows = _slots(start, end).values_list("edge_id", "at", "seconds", "count", "errors", "processing", "wait")
-    for edge_id, at, seconds, count, errors, processing, wait in rows.iterator(chunk_size=2_000):
-        key = keys.get(edge_id)
-        if key is None:
-            continue
-        stats = found.setdefault(key, EdgeStats(key, 0, 0))
-        _merge(stats.processing, processing)
-        _merge(stats.wait, wait)
-        total, failed = sums[key]
-        sums[key] = (total + count, failed + errors)
-        if count > 0:
-            first[key] = min(first.get(key, at), at)
-            last[key] = max(last.get(key, 0), at + seconds)
-    return [
-        EdgeStats(
-            key,
-            sums[key][0],
-            max(0, sums[key][1]),
-            stats.processing,
-            stats.wait,
-            _instant(first[key]),
-            _instant(last[key]),
-        )
-        for key, stats in sorted(found.items())
-        if sums[key][0] > 0 and key in first
+    parts = slots.together(lambda: _slots(start, end))
+    times = slots.bounds(parts)
+    found = [
+        _stats(keys[edge_id], numbers, *times[edge_id])
+        for edge_id, numbers in slots.table(slots.combined([part.cells for part in parts])).items()
+        if edge_id in keys and edge_id in times and numbers[slots.COUNT] > 0
     ]
+    return sorted(found, key=_order)
+
+
+def _order(stats: EdgeStats) -> tuple[str, ...]:
+    """As the keys are ordered; tuples compare much faster than they do."""
+    key = stats.key
+    return key.kind, key.service, key.system, key.destination, key.group
+
+
+def _stats(key: EdgeKey, numbers: list[int], first: int, last: int) -> EdgeStats:
+    return EdgeStats(
+        key,
+        numbers[slots.COUNT],
+        max(0, numbers[slots.ERRORS]),
+        Histogram(numbers[slots.PROCESSING : slots.WAIT]),
+        Histogram(numbers[slots.WAIT :]),
+        _instant(first),
+        _instant(last),
+    )
 
 
 def known(since: datetime) -> list[EdgeKey]:
@@ -99,13 +97,15 @@ def totals(start: datetime, end: datetime, step_seconds: int) -> list[TotalPoint
 
 
 def _summed(start: datetime, end: datetime, step_seconds: int) -> Iterator[tuple[EdgeKey, int, int, int]]:
-    """(edge, step, count, errors), summed by the database: an hour is thousands of slots but few steps."""
+    """(edge, step, count, errors): an hour is many slots but few steps."""
     keys = _edge_keys()
-    stepped = _slots(start, end).annotate(step=F("at") - F("at") % step_seconds).values("edge_id", "step")
-    rows = stepped.annotate(total=Sum("count"), failed=Sum("errors"))
-    for edge_id, at, count, errors in rows.values_list("edge_id", "step", "total", "failed"):
-        if (key := keys.get(edge_id)) is not None:
-            yield key, _step_of(at, start, step_seconds), count, errors
+    for part in slots.together(lambda: _slots(start, end)):
+        steps = part.at - part.at % step_seconds
+        pairs, inverse = np.unique(np.stack((part.edge, steps)), axis=1, return_inverse=True)
+        counts, errors = (np.bincount(inverse.reshape(-1), weights=one) for one in (part.count, part.errors))
+        for edge_id, at, count, failed in zip(*pairs.tolist(), counts.tolist(), errors.tolist(), strict=True):
+            if (key := keys.get(edge_id)) is not None:
+                yield key, _step_of(at, start, step_seconds), int(count), int(failed)
 
 
 def dead_letter_destinations() -> frozenset[str]:
@@ -129,16 +129,12 @@ def _edge_keys() -> dict[int, EdgeKey]:
     return found
 
 
-def _slots(start: datetime, end: datetime) -> QuerySet[EdgeSlot]:
+def _slots(start: datetime, end: datetime) -> list[slots.Stamp]:
     first, last = start.timestamp(), end.timestamp()
     overlapping = Q(at__gt=first - F("seconds"), at__lt=last)
     # The index begins with `at`: an hour before the window nothing reaches into it.
-    return EdgeSlot.objects.filter(overlapping, at__gt=first - 3600).order_by()
-
-
-def _merge(histogram: Histogram, packed: bytes | memoryview) -> None:
-    for bucket, count in Histogram.unpack(bytes(packed)):
-        histogram.counts[bucket] += count
+    rows = EdgeSlot.objects.filter(overlapping, at__gt=first - 3600).order_by()
+    return list(rows.values_list("at", "seconds", "token"))
 
 
 def _steps(start: datetime, end: datetime, seconds: int) -> list[int]:

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+import numpy as np
+
 from eventflow.domain.edge import EdgeKey, Histogram
 from eventflow.domain.hop import Context, HopEvidence, Side, evidence
 from eventflow.domain.hops import hops
 from eventflow.domain.observations import Span
-from eventflow.store.models import Edge, EdgeSlot
+from eventflow.store.models import Edge
+from eventflow.store.spans import slots
 from eventflow.store.spans.rows import chunks, insert
 from eventflow.store.spans.text import fit, fit_ns
 
@@ -136,44 +139,24 @@ def edge_key(proof: HopEvidence, publishes: Collection[HopEvidence] = ()) -> Edg
 def write(delta: Delta) -> None:
     """Store the sums. Inside the step's transaction."""
     sums = {where: added for where, added in delta.sums.items() if not added.empty()}
-    ids = _edge_ids({key for key, _ in sums}, delta.bounds)
-    slots = {(ids[key], at): added for (key, at), added in sums.items()}
-    for part in chunks({at for _, at in slots}):
-        rows = EdgeSlot.objects.filter(at__in=part, seconds=SLOT_SECONDS, edge_id__in=set(ids.values()))
-        for edge_id, at, count, errors, processing, wait in rows.values_list(
-            "edge_id", "at", "count", "errors", "processing", "wait"
-        ):
-            if (added := slots.get((edge_id, at))) is not None:
-                added.count += count
-                added.errors += errors
-                merge(added.processing, processing)
-                merge(added.wait, wait)
-    store_slots((edge_id, SLOT_SECONDS, at, added) for (edge_id, at), added in slots.items())
+    ids = edge_ids({key for key, _ in sums}, delta.bounds)
+    parts: dict[int, list[tuple[int, Sums]]] = defaultdict(list)
+    for (key, at), added in sums.items():
+        parts[at].append((ids[key], added))
+    slots.add(SLOT_SECONDS, {at: cells(added) for at, added in parts.items()})
 
 
-def store_slots(slots: Iterable[tuple[int, int, int, Sums]]) -> None:
-    """Set slots (edge, seconds, at) to these sums."""
-    insert(
-        EdgeSlot,
-        ("edge_id", "seconds", "at", "count", "errors", "processing", "wait"),
-        [
-            (edge_id, seconds, at, sums.count, sums.errors, pack(sums.processing), pack(sums.wait))
-            for edge_id, seconds, at, sums in slots
-        ],
-        unique=("at", "seconds", "edge_id"),
-        update=("count", "errors", "processing", "wait"),
-    )
-
-
-def pack(buckets: Mapping[int, int]) -> bytes:
-    """A histogram's bytes."""
-    return Histogram.pack(sorted(buckets.items()))
-
-
-def merge(buckets: dict[int, int], packed: bytes | memoryview) -> None:
-    """Add a histogram's bytes to buckets."""
-    for bucket, count in Histogram.unpack(bytes(packed)):
-        buckets[bucket] += count
+def cells(sums: Iterable[tuple[int, Sums]]) -> slots.Cells:
+    """What edges add to one slot."""
+    found: dict[int, int] = {}
+    for edge_id, added in sums:
+        base = edge_id * slots.WIDTH
+        found[base + slots.COUNT] = added.count
+        found[base + slots.ERRORS] = added.errors
+        found.update((base + slots.PROCESSING + bucket, count) for bucket, count in added.processing.items())
+        found.update((base + slots.WAIT + bucket, count) for bucket, count in added.wait.items())
+    keys = np.fromiter(found, np.int64, len(found))
+    return slots.combined([slots.Cells(keys, np.fromiter(found.values(), np.int64, len(found)))])
 
 
 def digest_of(key: EdgeKey) -> str:
@@ -182,7 +165,7 @@ def digest_of(key: EdgeKey) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]]) -> dict[EdgeKey, int]:
+def edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]]) -> dict[EdgeKey, int]:
     """The ids of edges, made where they are new, their first and last time widened."""
     digests = {digest_of(key): key for key in keys}
     stored: dict[str, tuple[int, int, int]] = {}

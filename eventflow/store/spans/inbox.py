@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.models import Inbox
+from eventflow.store.spans.rows import insert, new_ids
 
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
@@ -52,10 +53,22 @@ def append(batches: Sequence[SpanBatch]) -> None:
     rows = []
     for batch in batches:
         encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
-        rows.append(Inbox(body=body, encoding=encoding, received_at=batch.received_at))
+        rows.append((body, encoding, batch.received_at))
     with refusals(), transaction.atomic():
-        stored = Inbox.objects.bulk_create(rows)
-    fresh.add((row.pk, batch) for row, batch in zip(stored, batches, strict=True))
+        stored = _insert(rows)
+    fresh.add(zip(stored, batches, strict=True))
+
+
+def _insert(rows: Sequence[tuple[bytes, str, datetime]]) -> list[int]:
+    """Their ids. PostgreSQL takes bodies as they are only in its bulk way in."""
+    if connection.vendor == "postgresql":
+        ids = new_ids(Inbox, len(rows))
+        insert(
+            Inbox, ("id", "body", "encoding", "received_at"), [(pk, *row) for pk, row in zip(ids, rows, strict=True)]
+        )
+        return ids
+    made = [Inbox(body=body, encoding=encoding, received_at=received_at) for body, encoding, received_at in rows]
+    return [row.pk for row in Inbox.objects.bulk_create(made)]
 
 
 def unpacked(encoding: str, body: bytes) -> bytes:

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import U64, Array, Ints
-from eventflow.store.spans.rows import insert
+from eventflow.store.spans.rows import insert, select
 
 PAGE = 1_024
 """Entries in a page; more only where one hash has more."""
@@ -26,6 +26,7 @@ LARGEST = 16_000_000
 DROPPED_PAGES = 500
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
+TRIES = 5
 _BITS = np.uint64(16)
 _SPARE = 15
 """Bits that a hash leaves free in a signed number of 64."""
@@ -56,9 +57,23 @@ def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
 
 def lookup(wanted: Ints) -> tuple[Ints, Ints]:
     """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
+    for _ in range(TRIES):
+        runs = _runs()
+        found = _look_up(wanted, runs)
+        # A merge that ended meanwhile may have taken pages away before they were read.
+        if runs <= _runs():
+            break
+    return found
+
+
+def _runs() -> set[tuple[int, int]]:
+    return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
+
+
+def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints]:
     asked: dict[tuple[int, int], tuple[int, int]] = {}
     if len(wanted):
-        for run, token in IndexRun.objects.filter(ready=True).values_list("id", "token"):
+        for run, token in sorted(runs):
             firsts, pages = _directory(run, token)
             on_page = np.searchsorted(firsts, wanted, side="right") - 1
             distinct, begins = np.unique(on_page, return_index=True)
@@ -94,22 +109,22 @@ PAGES_KEPT = 2_048
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
     """Pages (id, token of their run), decoded. The last ones read are kept."""
-    missing = {page: token for page, token in asked if (page, token) not in _pages}
-    if len(_pages) + len(missing) > PAGES_KEPT:
+    here = {page: kept for page in asked if (kept := _pages.get(page)) is not None}
+    missing = {page: token for page, token in asked if (page, token) not in here}
+    fresh = {
+        (pk, missing[pk]): unpacked(bytes(body)) for pk, body in select(IndexPage, ("id", "body"), {"id": missing})
+    }
+    here.update(fresh)
+    if len(_pages) + len(fresh) > PAGES_KEPT:
         _pages.clear()
-    fresh: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-    wanted = sorted(missing)
-    for start in range(0, len(wanted), 500):
-        for pk, body in IndexPage.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body"):
-            fresh[pk, missing[pk]] = _decoded(bytes(body))
-    for page in asked:
-        kept = fresh.get(page) or _pages.get(page)
-        if kept is not None:
-            yield page, *kept
     _pages.update(fresh)
+    for page in asked:
+        if page in here:
+            yield page, *here[page]
 
 
-def _decoded(body: bytes) -> tuple[Ints, Ints]:
+def unpacked(body: bytes) -> tuple[Ints, Ints]:
+    """The two columns of `packed`."""
     plain = zstandard.ZstdDecompressor().decompress(body)
     count = int.from_bytes(plain[:4], "little")
     planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, count)
@@ -120,8 +135,11 @@ def _from_planes(planes: Array) -> Ints:
     return np.ascontiguousarray(planes.T).view("<i8").reshape(-1)
 
 
-def _packed(hashes: Ints, chunks: Ints) -> bytes:
-    """Differences of the hashes, then the chunks, byte by byte in planes: what is zero in all of them costs nothing."""
+def packed(hashes: Ints, chunks: Ints) -> bytes:
+    """Two columns, the first ascending: its differences, then the other, byte by byte in planes.
+
+    What is zero in all of them costs nothing.
+    """
     deltas = np.diff(hashes, prepend=0).astype("<i8")
     planes = [values.astype("<i8").view(np.uint8).reshape(-1, 8).T for values in (deltas, chunks)]
     plain = len(hashes).to_bytes(4, "little") + b"".join(np.ascontiguousarray(one).tobytes() for one in planes)
@@ -154,7 +172,7 @@ def _cuts(hashes: Ints) -> list[int]:
 
 def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
     cuts = _cuts(hashes)
-    rows = [(run, int(hashes[low]), _packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
+    rows = [(run, int(hashes[low]), packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
     insert(IndexPage, ("run_id", "first", "body"), rows)
 
 
@@ -215,7 +233,7 @@ def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
         before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
         inside = pages.filter(first__gte=low, first__lt=high).order_by("first").values_list("body", flat=True)
         for body in (*before, *inside):
-            keys, values = _decoded(bytes(body))
+            keys, values = unpacked(bytes(body))
             begin, end = np.searchsorted(keys, [low, high])
             hashes.append(keys[begin:end])
             chunks.append(values[begin:end])

@@ -12,7 +12,7 @@ import numpy as np
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
-from eventflow.store.models import FlowRow, ReplayItem
+from eventflow.store.models import DeadLetter, FlowRow, ReplayItem
 from eventflow.store.spans import ids, index
 from eventflow.store.spans.columns import U64, Ints, trace_hashes
 from eventflow.store.spans.opened import Opened, opened
@@ -287,7 +287,7 @@ def _replayed(trace_ids: Collection[str]) -> dict[str, tuple[set[str], set[str]]
 def _carried_by(keys: Collection[str]) -> dict[str, set[str]]:
     """Flow → the traces that carry replays of its letters."""
     found: dict[str, set[str]] = defaultdict(set)
-    for part in parts(keys):
+    for part in parts(keys if _have_letters(keys) else ()):
         rows = ReplayItem.objects.filter(letter__correlation_id__in=part).exclude(trace_id="")
         for key, trace_id in rows.values_list("letter__correlation_id", "trace_id"):
             found[fit(key)].add(trace_id)
@@ -295,6 +295,11 @@ def _carried_by(keys: Collection[str]) -> dict[str, set[str]]:
         for key, trace_id in rows.values_list("letter__trace_id", "trace_id"):
             found[key].add(trace_id)
     return {key: traces for key, traces in found.items() if key in keys}
+
+
+def _have_letters(keys: Collection[str]) -> bool:
+    """Whether a dead letter names one of these flows or traces: most have none, and looking costs little."""
+    return any(True for name in ("correlation_id", "trace_id") for _ in select(DeadLetter, ("id",), {name: keys}))
 
 
 def lines(keys: Collection[str]) -> set[str]:

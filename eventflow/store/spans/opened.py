@@ -16,6 +16,7 @@ from eventflow.store.models import Chunk
 from eventflow.store.spans import form
 from eventflow.store.spans.columns import Ints, Portion, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
+from eventflow.store.spans.rows import select
 
 KEPT = 256
 _lock = threading.Lock()
@@ -81,11 +82,8 @@ class Opened:
 def opened(chunks: Collection[int]) -> dict[int, Opened]:
     """Chunk id → the chunk, for those that exist."""
     found: dict[int, Opened] = {}
-    wanted = sorted(chunks)
-    for start in range(0, len(wanted), 500):
-        rows = Chunk.objects.filter(pk__in=wanted[start : start + 500]).values_list("id", "body")
-        for pk, body in rows.iterator(chunk_size=50):
-            found[pk] = one(bytes(body))
+    for pk, body in select(Chunk, ("id", "body"), {"id": chunks}):
+        found[pk] = one(bytes(body))
     return found
 
 

@@ -11,12 +11,11 @@ from django.db.models.functions import Length
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, IndexRun, LibraryCount, Rejected
-from eventflow.store.spans import generation, index
-from eventflow.store.spans.edges import SLOT_SECONDS, Sums, merge, store_slots
+from eventflow.store.spans import generation, index, slots
+from eventflow.store.spans.edges import SLOT_SECONDS
 from eventflow.store.spans.generation import SPANS
 from eventflow.store.spans.opened import opened
 from eventflow.store.spans.repack import repack
-from eventflow.store.spans.rows import chunks
 
 MINUTE, HOUR = 60, 3600
 KEEP_SLOTS = timedelta(hours=1)
@@ -40,7 +39,7 @@ def prune(before: datetime) -> int:
         gone += _cut(pk, level, before_ns)
     FlowRow.objects.filter(ended_ns__lt=before_ns).delete()
     EdgeSlot.objects.filter(at__lt=before_ns // 1_000_000_000).delete()
-    Edge.objects.filter(last_ns__lt=before_ns, slots=None).delete()
+    Edge.objects.filter(last_ns__lt=before_ns).delete()
     LibraryCount.objects.filter(last_ns__lt=before_ns).delete()
     Rejected.objects.filter(rejected_at__lt=before).delete()
     return gone
@@ -110,16 +109,8 @@ def _compact_step(fine: int, coarse: int, start: int, end: int) -> int:
     with transaction.atomic():
         generation.hold(SPANS)
         rows = EdgeSlot.objects.filter(seconds__in=(fine, coarse), at__gte=start, at__lt=end)
-        sums: dict[int, Sums] = {}
-        ids = []
-        for row in rows:
-            ids.append(row.pk)
-            into = sums.setdefault(row.edge_id, Sums())
-            into.count += row.count
-            into.errors += row.errors
-            merge(into.processing, row.processing)
-            merge(into.wait, row.wait)
-        for part in chunks(ids):
-            EdgeSlot.objects.filter(pk__in=part).delete()
-        store_slots((edge_id, coarse, start, added) for edge_id, added in sums.items())
-    return len(ids)
+        bodies = dict(rows.values_list("id", "body"))
+        added = slots.combined([slots.opened(body) for body in bodies.values()])
+        EdgeSlot.objects.filter(pk__in=list(bodies)).delete()
+        slots.store({(coarse, start): added})
+    return len(bodies)

@@ -1,0 +1,148 @@
+"""The span engine: how fast spans become durable and readable, how small they are, how fast they are found again.
+
+    python -m benchmarks.spans [--long] [--only HTTP "plain Python" …]
+
+The server on core 0, the load on core 1, 512-span requests (`otlp_load`). Every run ends with a comparison of what is
+stored with what was sent. With EVENTFLOW_PROTOTYPE the ratio to the prototype in the same minutes.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks import child, prototype, spans_reads, spans_run, spans_stream
+from benchmarks.cores import SERVER, pinned
+from benchmarks.figures import Figure, table
+from collectors.otlp.scan import native_is_wanted
+from tests.services import PostgresServer, postgres_binaries
+
+READABLE = "until every span can be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way for spans to come in. `must` and `aim` in spans/s; `beside` the same as a share of the prototype's rate."""
+
+    name: str
+    sent: str = "HTTP"
+    must: float | None = None
+    aim: float | None = None
+    beside: tuple[float, float] | None = None
+    share: float = 1.0
+    """Of the spans of a run."""
+    environment: Mapping[str, str] | None = None
+    postgres: bool = False
+
+
+WAYS = (
+    Way("HTTP", must=150_000, aim=250_000, beside=(0.5, 0.8)),
+    Way("plain Python", must=50_000, beside=(0.4, 0.7), share=0.5, environment={"EVENTFLOW_NATIVE": "0"}),
+    Way("PostgreSQL", must=100_000, aim=120_000, postgres=True),
+    Way("OTLP/JSON", "JSON", must=40_000, aim=50_000, share=0.25),
+    Way("gRPC", "gRPC", must=100_000, aim=150_000, share=0.5),
+)
+"""The first one's other figures have bounds too."""
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "acknowledgement p99": (100, 30),
+    "most memory": (1024, 500),
+    "on disk": (90, 75),
+}
+DETAILS = {READABLE, "until every flow has its line", "acknowledgement p99"}
+"""Told of the other ways."""
+
+
+def measure(*, long: bool = False, only: Sequence[str] = (), spans: int = 0) -> list[Figure]:
+    """The short form, or the long one: more spans, medians of five."""
+    repeats = 5 if long else 1
+    spans = spans or (1_048_576 if long else 262_144)
+    ways = [way for way in WAYS if not only or way.name in only]
+    found: list[Figure] = []
+    if ways:
+        with tempfile.TemporaryDirectory(prefix="eventflow-bench-") as folder:
+            stream = spans_stream.make(spans)
+            for way in ways:
+                path = Path(folder) / way.name.replace("/", " ")
+                stream.part(int(spans * way.share)).keep(path)
+                found += _of(way, path, repeats)
+    if not only or "reads" in only:
+        found += spans_reads.topology()
+        for many in (1_000_000, 10_000_000) if long else (1_000_000,):
+            found += spans_reads.measure(many)
+    return found
+
+
+def _of(way: Way, stream: Path, repeats: int) -> list[Figure]:
+    if way.postgres and postgres_binaries() is None:
+        print(f"{way.name} is left out: it is not installed")
+        return []
+    where = prototype.folder() if way.beside else None
+    native = (way.environment or {}).get("EVENTFLOW_NATIVE") != "0"
+    if native and not native_is_wanted():
+        print(f"{way.name}: without the native scanner, which is not built")
+    runs: list[list[Figure]] = []
+    beside: list[float] = []
+    for _ in range(repeats):
+        if where:
+            beside.append(prototype.rate(where, native=native))
+        with _environment(way) as environment:
+            runs.append(child.figures("benchmarks.spans", "run", way.sent, str(stream), environment=environment))
+    first = way is WAYS[0]
+    found = []
+    for same in zip(*runs, strict=True):
+        one = replace(same[0], value=median(figure.value for figure in same))
+        must, aim = BOUNDS.get(one.name, (None, None)) if first else (None, None)
+        if one.name == READABLE:
+            must, aim = way.must, way.aim
+        if first or one.name in DETAILS:
+            found.append(replace(one, name=f"spans: {way.name}, {one.name}", must=must, aim=aim))
+    if beside and way.beside:
+        rates = [next(figure.value for figure in run if figure.name == READABLE) for run in runs]
+        found.append(Figure(f"spans: the prototype beside {way.name}", median(beside), "spans/s", more=True))
+        ratio = median(ours / theirs for ours, theirs in zip(rates, beside, strict=True))
+        found.append(Figure(f"spans: {way.name}, share of the prototype's rate", ratio, "×", *way.beside, more=True))
+    return found
+
+
+@contextmanager
+def _environment(way: Way) -> Iterator[Mapping[str, str]]:
+    """What the run's processes are told; a PostgreSQL of its own shares the server's core."""
+    if not way.postgres:
+        yield way.environment or {}
+        return
+    folder = Path(tempfile.mkdtemp(prefix="eventflow-postgres-"))
+    folder.chmod(0o755)
+    with pinned(SERVER):
+        server = PostgresServer(folder / "cluster").start()
+    try:
+        yield {"DATABASE_URL": server.url}
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--long", action="store_true", help="1 M spans a run, medians of 5; reads out of 10 M too")
+    parser.add_argument("--only", nargs="+", choices=[*(way.name for way in WAYS), "reads"], default=())
+    parser.add_argument("--spans", type=int, default=0, help="of a run")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.child:
+        found = measure(long=options.long, only=options.only, spans=options.spans)
+        print(table(found))
+        sys.exit(not all(one.ok for one in found))
+    what, *words = options.child
+    if what == "run":
+        spans_run.main(words[0], Path(words[1]))
+    else:
+        spans_reads.main(what, int(words[0]) if words else 0)
+
+
+if __name__ == "__main__":
+    main()

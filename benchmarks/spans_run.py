@@ -1,0 +1,222 @@
+"""One run of the whole path: `manage.py up --roles ingest` on a core of its own, a stream sent from the other core.
+
+It ends when every span can be read and every flow has its line; then what is stored is compared with what was sent, and
+a difference ends the run with an error. In a child process (`benchmarks.child`), whose database the server shares.
+"""
+
+# ruff: noqa: PLC0415  # Eventflow's settings read the folder made for this process
+import gzip
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from os import environ
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from benchmarks import child
+from benchmarks.cores import LOAD, SERVER, pinned
+from benchmarks.figures import Figure, percentile
+from benchmarks.otlp_load import BEGIN, REQUESTS, SPANS
+from benchmarks.spans_send import Sent, over_grpc, over_http
+from benchmarks.spans_stream import Expected, Stream
+from tests.services import free_port
+
+if TYPE_CHECKING:
+    from eventflow.domain.observations import Span
+
+SAMPLES = 50
+LONGEST = 600.0
+PER_ORDER = 3
+"""Events, and deliveries."""
+
+
+class WrongError(Exception):
+    """What is stored is not what was sent."""
+
+
+class Server:
+    """The running Eventflow."""
+
+    def __init__(self) -> None:
+        self.http, self.grpc = free_port(), free_port()
+        own = {
+            "EVENTFLOW_OTLP_HTTP": f"127.0.0.1:{self.http}",
+            "EVENTFLOW_OTLP_GRPC": f"127.0.0.1:{self.grpc}",
+            "EVENTFLOW_ZIPKIN": "off",
+            "EVENTFLOW_LOG": "ERROR",
+        }
+        command = [sys.executable, str(Path(__file__).parent.parent / "manage.py"), "up", "--roles", "ingest"]
+        with pinned(SERVER):
+            self.process = subprocess.Popen(command, env=environ | own, stdout=subprocess.DEVNULL)
+
+    def until_ready(self) -> None:
+        """Until it takes an empty request."""
+        empty = Request(f"http://127.0.0.1:{self.http}/v1/traces", b"", {"Content-Type": "application/x-protobuf"})
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.process.poll() is None:
+            with suppress(URLError, ConnectionError), urlopen(empty, timeout=5):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("the server did not start")
+
+    def most_memory(self) -> float:
+        """MiB it ever held."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    server = Server()
+    try:
+        server.until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def run(name: str, stream: Stream) -> list[Figure]:
+    """Send it all by `name` (HTTP, JSON or gRPC), check it, and say how fast and how small it was."""
+    from eventflow.store import spans
+
+    send = _sender(name, stream)
+    with _server() as server, pinned(LOAD):
+        sent = send(server)
+        _until(lambda: _stored() == stream.spans and not spans.inbox_depth())
+        readable = time.perf_counter() - sent.begun
+        _until(lambda: not spans.waiting())
+        listed = time.perf_counter() - sent.begun
+        memory = server.most_memory()
+    _check(stream)
+    sizes = _sizes(stream.spans)
+    return [
+        Figure("until every span can be read", stream.spans / readable, "spans/s", more=True),
+        Figure("until every flow has its line", stream.spans / listed, "spans/s", more=True),
+        Figure("acknowledgement p99", percentile(sent.acknowledged, 99) * 1000, "ms"),
+        Figure("most memory", memory, "MiB"),
+        *sizes,
+    ]
+
+
+def _sender(name: str, stream: Stream) -> Callable[[Server], Sent]:
+    """What is made before the clock runs."""
+    if name == "gRPC":
+        plain = [gzip.decompress(body) for body in stream.bodies]
+        return lambda server: over_grpc(server.grpc, plain)
+    if name == "JSON":
+        documents = stream.json()
+        return lambda server: over_http(server.http, "application/json", documents)
+    return lambda server: over_http(server.http, "application/x-protobuf", stream.bodies)
+
+
+def _stored() -> int:
+    from django.db.models import Sum
+
+    from eventflow.store.models import Chunk
+
+    return Chunk.objects.aggregate(spans=Sum("spans"))["spans"] or 0
+
+
+def _until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONGEST
+    while not done():
+        if time.monotonic() > end:
+            raise WrongError(f"after {LONGEST:.0f} s spans are missing still: {_stored():,} are stored")
+        time.sleep(0.01)
+
+
+def _check(stream: Stream) -> None:
+    """Counts, errors, durations of every edge; a line for every order; some orders whole, span by span."""
+    from django.db.models import Count, Sum
+
+    from eventflow.store.models import FlowRow
+    from eventflow.store.queries import topology
+
+    begin = datetime.fromtimestamp(BEGIN // 1_000_000_000, UTC)
+    found = {
+        edge.key: (edge, Expected(edge.count, edge.errors))
+        for edge in topology.edges(begin - timedelta(hours=1), begin + timedelta(days=2))
+    }
+    _same("edges", set(found), set(stream.edges))
+    for key, (edge, expected) in found.items():
+        expected.processing.update({at: count for at, count in enumerate(edge.processing.counts) if count})
+        _same(f"the sums of {key}", expected, stream.edges[key])
+        _same(f"the waits of {key}", edge.wait.total, edge.count if key.kind == "consume" else 0)
+    lines = FlowRow.objects.aggregate(
+        number=Count("id"), spans=Sum("spans"), events=Sum("events"), deliveries=Sum("deliveries")
+    )
+    messages = PER_ORDER * stream.orders
+    wanted = {"number": stream.orders, "spans": stream.spans, "events": messages, "deliveries": messages}
+    _same("lines", lines, wanted)
+    _check_flows(stream)
+
+
+def _check_flows(stream: Stream) -> None:
+    from eventflow.store import spans
+    from eventflow.worker.digest import decode
+
+    chance = random.Random(3)
+    rounds = chance.choices(range(len(stream.bodies) // REQUESTS), k=SAMPLES // 5)
+    for number in rounds:
+        bodies = stream.bodies[number * REQUESTS : (number + 1) * REQUESTS]
+        columns = [decode(gzip.decompress(body)) for body in bodies]
+        for order in chance.sample(range(SPANS), SAMPLES // len(rounds)):
+            sent: list[Span] = sorted(
+                (column[order] for column in columns), key=lambda one: (one.start_ns, one.span_id)
+            )
+            key = sent[0].correlation_id
+            assert key is not None
+            _same(f"the spans of {key}", list(spans.flow_spans(key).spans), sent)
+
+
+def _same(what: str, found: object, sent: object) -> None:
+    if found != sent:
+        raise WrongError(f"{what}: stored are {found!r:.2000}, sent were {sent!r:.2000}")
+
+
+def _sizes(spans: int) -> list[Figure]:
+    from django.db import connection
+
+    from eventflow.store.models import FlowRow
+
+    if connection.vendor != "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_database_size(current_database())")
+            return [Figure("on disk, with what a vacuum frees", cursor.fetchone()[0] / spans, "bytes/span")]
+
+    def pragma(text: str) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA {text}")
+            return int(cursor.fetchone()[0])
+
+    pragma("wal_checkpoint(TRUNCATE)")
+    page, pages = pragma("page_size"), pragma("page_count")
+    used = pages - pragma("freelist_count")
+    FlowRow.objects.all().delete()
+    without = pages - pragma("freelist_count")
+    return [
+        Figure("on disk", used * page / spans, "bytes/span"),
+        Figure("on disk, without the lines of flows", without * page / spans, "bytes/span"),
+        Figure("on disk, with pages that are free again", pages * page / spans, "bytes/span"),
+    ]
+
+
+def main(name: str, stream: Path) -> None:
+    """In the child."""
+    child.django()
+    child.tell(run(name, Stream.read(stream)))
