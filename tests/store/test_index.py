@@ -7,6 +7,7 @@ import pytest
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans import index
+from eventflow.store.spans.generation import OutdatedError
 
 pytestmark = pytest.mark.django_db
 
@@ -90,4 +91,11 @@ def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
         return look_up(*asked)
 
     monkeypatch.setattr(index, "_look_up", late)
+    assert found(set(expected)) == expected
+
+
+def test_a_merge_whose_run_another_process_took_away_leaves_what_it_was_made_of():
+    expected = fill(runs=3, entries=200)
+    with pytest.raises(OutdatedError):
+        index.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, last_chunk=1)
     assert found(set(expected)) == expected

@@ -12,10 +12,11 @@ from secrets import randbits
 
 import numpy as np
 import zstandard
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import U64, Array, Ints
+from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.rows import insert, select
 
 PAGE = 1_024
@@ -185,7 +186,10 @@ def merge() -> int:
         levels[level].append(run)
     for level, runs in levels.items():
         if len(runs) >= FAN_IN:
-            _merge(runs[:FAN_IN], level + 1)
+            try:
+                _merge(runs[:FAN_IN], level + 1)
+            except (OutdatedError, IntegrityError):
+                return 0
             return FAN_IN
     return 0
 
@@ -212,10 +216,17 @@ def _merge(runs: Sequence[int], level: int) -> None:
                 _write_pages(merged.pk, hashes, chunks)
             entries += len(hashes)
             last = max(last, int(chunks.max()))
+    switch(runs, merged.pk, entries, last)
+    drop(runs)
+
+
+def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> None:
+    """Let readers read the merged run in place of those it was made of. Raises OutdatedError where it is gone."""
     with transaction.atomic():
         IndexRun.objects.filter(pk__in=runs).update(ready=False)
-        IndexRun.objects.filter(pk=merged.pk).update(ready=True, entries=entries, last_chunk=last)
-    drop(runs)
+        if not IndexRun.objects.filter(pk=merged).update(ready=True, entries=entries, last_chunk=last_chunk):
+            # Another process took it for the rest of a merge that died: the runs it was made of stay as they are.
+            raise OutdatedError
 
 
 def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -227,7 +238,7 @@ def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
-    hashes, chunks = [], []
+    hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for run in runs:
         pages = IndexPage.objects.filter(run_id=run)
         before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
