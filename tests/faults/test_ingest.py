@@ -4,8 +4,10 @@ import random
 import sqlite3
 import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 
+from eventflow.store.spans import slots
 from tests import otlp
 from tests.running import Eventflow, until
 
@@ -57,11 +59,12 @@ def flows(eventflow: Eventflow) -> dict[str, int]:
 def edge_counts(folder: Path) -> dict[str, int]:
     """Edge kind → events, over all slots of the one destination that is used here."""
     with sqlite3.connect(folder / "eventflow.sqlite3") as database:
-        return dict(
-            database.execute(
-                "SELECT kind, SUM(count) FROM store_edge JOIN store_edgeslot ON store_edge.id = edge_id GROUP BY kind"
-            ).fetchall()
-        )
+        kinds = dict(database.execute("SELECT id, kind FROM store_edge").fetchall())
+        bodies = [body for (body,) in database.execute("SELECT body FROM store_edgeslot").fetchall()]
+    found: dict[str, int] = defaultdict(int)
+    for edge, numbers in slots.table(slots.combined([slots.opened(body) for body in bodies])).items():
+        found[kinds[edge]] += numbers[slots.COUNT]
+    return dict(found)
 
 
 def test_kill_9_during_ingest_loses_no_acknowledged_span_and_counts_none_twice(tmp_path: Path) -> None:

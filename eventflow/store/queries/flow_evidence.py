@@ -119,13 +119,10 @@ def _letters(flows: Mapping[str, Asked]) -> dict[int, dict[str, object]]:
         ("message_id", {message_id for asked in flows.values() for message_id in asked.message_ids}),
     )
     found: dict[int, dict[str, object]] = {}
-    for name, values in wanted:
-        # Most flows have none: what they are is asked only then.
-        ids = {pk for (pk,) in select(DeadLetter, ("id",), {name: values - {""}})}
-        for part in chunks(ids - found.keys()):
-            found.update(
-                {row["id"]: dict(row) for row in DeadLetter.objects.filter(pk__in=part).values(*_LETTER_FIELDS)}
-            )
+    # Most flows have none: what they are is asked only then.
+    ids = {pk for name, values in wanted for (pk,) in select(DeadLetter, ("id",), {name: values - {""}})}
+    for part in chunks(ids):
+        found.update({row["id"]: dict(row) for row in DeadLetter.objects.filter(pk__in=part).values(*_LETTER_FIELDS)})
     return found
 
 

@@ -62,7 +62,7 @@ def lookup(wanted: Ints) -> tuple[Ints, Ints]:
         runs = _runs()
         found = _look_up(wanted, runs)
         # A merge that ended meanwhile may have taken pages away before they were read.
-        if runs <= _runs():
+        if not runs or runs <= _runs():
             break
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from django.db.models import Q
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
@@ -179,7 +180,7 @@ class Reader:
         origin  ``direct`` (a span of it carries the key), ``inherited`` (over links), ``trace`` (its id is the key)
         """
         known: dict[str, Trace] = {}
-        asked = set(trace_ids)
+        asked = {trace_id for trace_id in trace_ids if is_trace(trace_id)}
         pending = set(asked)
         for _ in range(ROUNDS):
             known.update({name: Trace() for name in pending})
@@ -288,12 +289,10 @@ def _carried_by(keys: Collection[str]) -> dict[str, set[str]]:
     """Flow → the traces that carry replays of its letters."""
     found: dict[str, set[str]] = defaultdict(set)
     for part in parts(keys if _have_letters(keys) else ()):
-        rows = ReplayItem.objects.filter(letter__correlation_id__in=part).exclude(trace_id="")
-        for key, trace_id in rows.values_list("letter__correlation_id", "trace_id"):
-            found[fit(key)].add(trace_id)
-        rows = ReplayItem.objects.filter(letter__trace_id__in=part, letter__correlation_id="").exclude(trace_id="")
-        for key, trace_id in rows.values_list("letter__trace_id", "trace_id"):
-            found[key].add(trace_id)
+        named = Q(letter__correlation_id__in=part) | Q(letter__trace_id__in=part, letter__correlation_id="")
+        rows = ReplayItem.objects.filter(named).exclude(trace_id="")
+        for key, letter_trace, trace_id in rows.values_list("letter__correlation_id", "letter__trace_id", "trace_id"):
+            found[fit(key) or letter_trace].add(trace_id)
     return {key: traces for key, traces in found.items() if key in keys}
 
 
