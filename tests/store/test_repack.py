@@ -6,6 +6,7 @@ from eventflow.store import spans as store
 from eventflow.store.models import Chunk, FlowRow, IndexRun
 from eventflow.store.queries import flows
 from eventflow.store.spans import index, repack
+from eventflow.store.spans.load import Reader
 from tests.flow_factory import consume, link, publish, trace
 from tests.store.support import NOW, digest, send
 
@@ -71,3 +72,16 @@ def test_a_span_that_comes_again_after_packing_changes_nothing():
         order(number)
     digest()
     assert seen() == before
+
+
+def test_a_reader_that_asked_the_index_before_the_packing_reads_what_was_packed():
+    for number in range(MANY):
+        order(number)
+    digest()
+    early, late = Reader(), Reader()
+    names = [trace(f"t{number}") for number in range(5)]
+    found = early.spans_of(names)
+    late._chunks = dict(early._chunks)
+    while store.tidy():
+        pass
+    assert late.spans_of(names) == found

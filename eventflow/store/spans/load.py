@@ -67,10 +67,16 @@ class Reader:
         if missing:
             found = index.chunks_of(missing)
             self._chunks.update({one: found.get(one, []) for one in missing})
-        wanted = {chunk for one in short.values() for chunk in self._chunks[one]} - self._opened.keys()
-        if wanted:
-            self._opened.update(opened(wanted))
         here = self._opened
+        wanted = {chunk for one in short.values() for chunk in self._chunks[one]} - here.keys()
+        while wanted:
+            here.update(opened(wanted))
+            gone = wanted - here.keys()
+            # Packed anew since the index was asked, or dropped long ago: only the first has new chunks by now.
+            again = {one for one in short.values() if not gone.isdisjoint(self._chunks[one])}
+            found = index.chunks_of(again) if again else {}
+            self._chunks.update({one: found.get(one, []) for one in again})
+            wanted = {chunk for one in again for chunk in self._chunks[one]} - here.keys() - gone
         return {name: [here[chunk] for chunk in self._chunks[one] if chunk in here] for name, one in short.items()}
 
     def _of_traces(self, trace_ids: Collection[str], *, linked: bool = False) -> list[tuple[str, int, list[Opened]]]:
