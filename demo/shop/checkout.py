@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from demo.shop import events, outside
+from demo.shop.events import Event
 from demo.shop.faults import strikes
 from demo.shop.service import Context, Service
 
@@ -53,7 +54,7 @@ def new_order() -> dict[str, Any]:
     }
 
 
-async def place(order: dict[str, Any], shop: Context) -> None:
+async def place(order: dict[str, Any], shop: Context) -> Event:
     event = events.first("orders.placed", shop.service, order)
     poisoned = shop.faults.on("poison") and strikes(event.correlation_id, 5)
     with outside.request("POST", "/orders") as span:
@@ -65,3 +66,4 @@ async def place(order: dict[str, Any], shop: Context) -> None:
         await shop.publish(event, encoding="utf-16" if poisoned else "utf-8")
         if shop.faults.on("duplicate") and strikes(event.correlation_id, 3):
             await shop.publish(event, message_id=str(uuid4()))
+    return event
