@@ -15,7 +15,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from collectors.otlp import json_fast
 from collectors.receiving.errors import BadRequestError
 
 SNAKE = {
@@ -57,14 +56,6 @@ def read(body: bytes, warnings: Counter[str]) -> ExportTraceServiceRequest:
     if not isinstance(document, dict):
         raise BadRequestError("the body must be a JSON object with resourceSpans")
     return _Reader(warnings).request(document)
-
-
-def to_protobuf(body: bytes, warnings: Counter[str]) -> bytes:
-    """The request in `body` as protobuf; see `read`."""
-    encoded = json_fast.to_protobuf(body)
-    if encoded is None:
-        encoded = bytes(read(body, warnings).SerializeToString())
-    return encoded
 
 
 class _Reader:

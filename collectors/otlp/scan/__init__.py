@@ -1,7 +1,7 @@
 """OTLP requests as the span engine needs them: scanned into columns, read whole span by span, gathered anew.
 
-Two implementations of the scan with the same results: `_wire.pyx`, compiled where the machine has a compiler
-(`build.py`), and `wire_py.py`. EVENTFLOW_NATIVE=0 forces the second.
+Two implementations with the same results: `_wire.pyx` and `_json.pyx`, compiled where the machine has a compiler
+(`build.py`), and plain Python. EVENTFLOW_NATIVE=0 forces the second.
 """
 
 import os
@@ -15,7 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from collectors.otlp import parse
+from collectors.otlp import json_fast, parse
 from collectors.otlp.scan import gather_py
 from collectors.otlp.scan.names import Names, UnscannableError
 from collectors.otlp.scan.wire_py import PythonScanner
@@ -27,12 +27,14 @@ __all__ = ["OtlpFormat", "UnscannableError"]
 
 
 Scan = Callable[[bytes], SpanColumns]
+FromJson = Callable[[bytes], bytes | None]
 Gather = Callable[[Sequence[bytes], Sequence[SpanColumns], bytes, bytes], bytes]
 
 
 def native_is_wanted() -> bool:
     """Whether the compiled scanner is there and nobody said no."""
-    return os.environ.get("EVENTFLOW_NATIVE") != "0" and find_spec("collectors.otlp.scan._wire") is not None
+    built = all(find_spec(f"collectors.otlp.scan.{module}") is not None for module in ("_wire", "_json"))
+    return built and os.environ.get("EVENTFLOW_NATIVE") != "0"
 
 
 class OtlpFormat:
@@ -44,13 +46,15 @@ class OtlpFormat:
         self.names: Sequence[str] = self._known.identities
         self.native = native_is_wanted() if native is None else native
         if self.native:
-            from collectors.otlp.scan import _wire  # noqa: PLC0415  # only where it is built
+            from collectors.otlp.scan import _json, _wire  # noqa: PLC0415  # only where they are built
 
             self.scan: Scan = _wire.NativeScanner(self._known).scan
             self.gather: Gather = _wire.gather
+            self.from_json: FromJson = _json.to_protobuf
         else:
             self.scan = PythonScanner(self._known).scan
             self.gather = gather_py.gather
+            self.from_json = json_fast.to_protobuf
 
     def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         """Whole spans, by the one reader that there is; see `Format.read`."""

@@ -56,40 +56,12 @@ cdef extern from *:
         else if (n) h = ef_mix(((uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1]) ^ ef_secret[2], h);
         return ef_mix(h ^ ef_secret[3], ef_secret[0]);
     }
-    static inline int ef_ascii(const uint8_t **p, const uint8_t *e) {
-        const uint8_t *q = *p;
-        uint64_t v;
-        while (e - q >= 8) {
-            memcpy(&v, q, 8);
-            if (v & 0x8080808080808080ULL) break;
-            q += 8;
-        }
-        while (q < e && *q < 128) q++;
-        *p = q;
-        return q == e;
-    }
-    static int ef_utf8(const uint8_t *p, const uint8_t *e) {
-        while (!ef_ascii(&p, e)) {
-            uint8_t a = *p;
-            if (a >= 0xC2 && a <= 0xDF) {
-                if (e - p < 2 || (p[1] & 0xC0) != 0x80) return 0;
-                p += 2;
-            } else if ((a & 0xF0) == 0xE0) {
-                if (e - p < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80) return 0;
-                if ((a == 0xE0 && p[1] < 0xA0) || (a == 0xED && p[1] > 0x9F)) return 0;
-                p += 3;
-            } else if (a >= 0xF0 && a <= 0xF4) {
-                if (e - p < 4 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80 || (p[3] & 0xC0) != 0x80) return 0;
-                if ((a == 0xF0 && p[1] < 0x90) || (a == 0xF4 && p[1] > 0x8F)) return 0;
-                p += 4;
-            } else return 0;
-        }
-        return 1;
-    }
     """
     uint64_t ef_secret[4]
     uint64_t ef_mix(uint64_t a, uint64_t b) noexcept nogil
     uint64_t ef_hash(const uint8_t *p, size_t n, uint64_t h) noexcept nogil
+
+cdef extern from "_text.h":
     int ef_utf8(const uint8_t *p, const uint8_t *e) noexcept nogil
 
 ctypedef const uint8_t *P

@@ -1,4 +1,4 @@
-"""Compiles the native scanner in place: `python -P collectors/otlp/scan/build.py [--must]`.
+"""Compiles the scanner and the reader of JSON in place: `python -P collectors/otlp/scan/build.py [--must]`.
 
 Without a C compiler or Python's headers it says so in one line and all goes on in plain Python, which is some ten times
 slower; with `--must` that is a failure. Downloads nothing.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-SOURCE = HERE / "_wire.pyx"
-BUILT = HERE / f"_wire{sysconfig.get_config_var('EXT_SUFFIX')}"
+MODULES = ("_wire", "_json")
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def compile_it() -> None:
@@ -23,18 +23,35 @@ def compile_it() -> None:
     from setuptools import Distribution, Extension  # noqa: PLC0415
 
     os.chdir(ROOT)
-    name = "collectors.otlp.scan._wire"
+    extensions = [
+        Extension(
+            f"collectors.otlp.scan.{module}",
+            [str((HERE / f"{module}.pyx").relative_to(ROOT))],
+            include_dirs=[str(HERE)],
+            extra_compile_args=["-O3"],
+        )
+        for module in MODULES
+    ]
     with tempfile.TemporaryDirectory(prefix="eventflow-build-") as folder:
-        extension = Extension(name, [str(SOURCE.relative_to(ROOT))], extra_compile_args=["-O3"])
-        made = cythonize([extension], build_dir=folder, quiet=True, force=True)  # type: ignore[no-untyped-call]
-        command = Distribution({"name": name, "ext_modules": made}).get_command_obj("build_ext")
+        made = cythonize(extensions, build_dir=folder, quiet=True, force=True)  # type: ignore[no-untyped-call]
+        command = Distribution({"name": "scan", "ext_modules": made}).get_command_obj("build_ext")
         command.build_temp = command.build_lib = folder
         command.ensure_finalized()
         command.run()
-        # Put in its place at once: another process may be importing it.
-        fresh = BUILT.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(Path(command.get_ext_fullpath(name)).read_bytes())
-        fresh.replace(BUILT)
+        for module, extension in zip(MODULES, made, strict=True):
+            # Put in its place at once: another process may be importing it.
+            fresh = HERE / f"{module}.{os.getpid()}"
+            fresh.write_bytes(Path(command.get_ext_fullpath(extension.name)).read_bytes())
+            fresh.replace(HERE / f"{module}{SUFFIX}")
+
+
+def fresh() -> bool:
+    """Whether what is there is newer than all that it is made of."""
+    built = [HERE / f"{module}{SUFFIX}" for module in MODULES]
+    sources = [*HERE.glob("*.pyx"), *HERE.glob("*.h")]
+    if not all(one.exists() for one in built):
+        return False
+    return min(one.stat().st_mtime for one in built) >= max(one.stat().st_mtime for one in sources)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +61,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if os.environ.get("EVENTFLOW_NATIVE") == "0":
         return 0
-    if BUILT.exists() and BUILT.stat().st_mtime >= SOURCE.stat().st_mtime:
+    if fresh():
         return 0
     command = [sys.executable, "-P", __file__, "--now"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603  # our own words

@@ -1,0 +1,3 @@
+"""The compiled reader of OTLP/JSON; the implementation is `_json.pyx`."""
+
+def to_protobuf(body: bytes) -> bytes | None: ...
