@@ -14,7 +14,7 @@ import httptools
 from collectors.otlp.signals import SERVICES
 
 CONNECTIONS = 8
-CHANNELS = 4
+CHANNELS = 8
 RECONNECTS = 10
 OK = 200
 
