@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
-from collectors.otlp.scan.wire_py import fields
+from collectors.otlp.scan.fields_py import fields
 
 SERVICES = ("web-gateway", "order-service", "inventory-service", "payment-service", "shipping-service")
 TOPICS = ("orders.created", "stock.reserved", "payment.captured")

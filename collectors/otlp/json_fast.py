@@ -9,7 +9,7 @@ from struct import Struct
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from collectors.otlp.scan.gather_py import varint
+from collectors.otlp.scan.fields_py import encoded
 
 Snake = UnsetType | msgspec.Raw
 """A field that only mistaken clients send; its presence is what counts."""
@@ -17,7 +17,7 @@ LAST = 2**64
 _DOUBLE = Struct("<d")
 _FIXED64 = Struct("<Q")
 _FIXED32 = Struct("<I")
-_SIZES = tuple(varint(size) for size in range(1 << 14))
+_SIZES = tuple(encoded(size) for size in range(1 << 14))
 
 
 class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -172,7 +172,7 @@ def _none(*fields: Snake) -> None:
 
 def _sized(content: bytes) -> tuple[bytes, bytes]:
     size = len(content)
-    return (_SIZES[size] if size < 16384 else varint(size)), content
+    return (_SIZES[size] if size < 16384 else encoded(size)), content
 
 
 def _text(out: list[bytes], tag: bytes, text: str | None) -> None:
@@ -184,7 +184,7 @@ def _count(out: list[bytes], tag: bytes, number: int | None) -> None:
     if number:
         if not 0 < number < 2**32:
             raise _UnusualError
-        out += (tag, varint(number))
+        out += (tag, encoded(number))
 
 
 def _resource(sent: _Owner) -> bytes:
@@ -358,7 +358,7 @@ def _value(sent: _Value, depth: int) -> bytes:
             number = int(number)
         if not -(2**63) <= number < 2**63:
             raise _UnusualError
-        return b"\x18" + varint(number & 0xFFFFFFFFFFFFFFFF)
+        return b"\x18" + encoded(number & 0xFFFFFFFFFFFFFFFF)
     if sent.doubleValue is not None:
         return b"\x21" + _DOUBLE.pack(sent.doubleValue)
     return _rare(sent, depth)

@@ -25,7 +25,8 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 from collectors.conventions.roles import Role
 from collectors.otlp.parse import LAST_NS as _LAST_NS
 from collectors.otlp.scan.names import ODD as _ODD, LONGEST_KEY as _LONGEST_KEY, UnscannableError
-from collectors.otlp.scan.wire_py import LONGEST_TEXT as _LONGEST_TEXT, NOT_DUE as _NOT_DUE
+from collectors.otlp.scan.attributes_py import LONGEST_TEXT as _LONGEST_TEXT
+from collectors.otlp.scan.wire_py import NOT_DUE as _NOT_DUE
 
 from eventflow.domain.columns import SpanColumns
 

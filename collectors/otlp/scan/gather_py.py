@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Sequence
 
+from collectors.otlp.scan.fields_py import encoded
 from eventflow.domain.columns import SpanColumns
 
 Part = bytes | memoryview
@@ -24,24 +25,12 @@ def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: by
             group = by_scope.setdefault(body[scope_at : scope_at + scope_size], [])
             group_of[request, scopes[span]] = group
         length = lengths[span]
-        group.append(b"\x12" + varint(length))
+        group.append(b"\x12" + encoded(length))
         group.append(views[request][offsets[span] : offsets[span] + length])
     return b"".join(
         _message(0x0A, [_message(0x0A, [resource]), *(_scope_spans(scope, parts) for scope, parts in by_scope.items())])
         for resource, by_scope in groups.items()
     )
-
-
-def varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
-    if number < 128:
-        return bytes((number,))
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _scope_spans(scope: bytes, parts: Sequence[Part]) -> bytes:
@@ -50,4 +39,4 @@ def _scope_spans(scope: bytes, parts: Sequence[Part]) -> bytes:
 
 def _message(tag: int, parts: Iterable[Part]) -> bytes:
     content = b"".join(parts)
-    return b"".join((bytes((tag,)), varint(len(content)), content))
+    return b"".join((bytes((tag,)), encoded(len(content)), content))

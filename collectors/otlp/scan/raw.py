@@ -1,44 +1,71 @@
-"""Spans as protobuf's own parser splits them fastest: attributes, events and links stay bytes.
+"""Requests as protobuf's own parser splits them fastest: attributes, events and links of spans stay bytes.
 
-Made here and not with protoc: it is a view of OTLP's messages for one reader, not a format of ours.
+All else is read as strictly as OTLP's own messages read it. Made here and not with protoc: it is a view of them for one
+reader, not a format of ours.
 """
 
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.resource.v1 import resource_pb2
 
-_FIELDS = (
-    ("trace_id", 1, "bytes"),
-    ("span_id", 2, "bytes"),
-    ("parent", 4, "bytes"),
-    ("name", 5, "bytes"),
-    ("kind", 6, "int32"),
-    ("start", 7, "fixed64"),
-    ("end", 8, "fixed64"),
-    ("attributes", 9, "bytes*"),
-    ("events", 11, "bytes*"),
-    ("links", 13, "bytes*"),
-    # Repeated, though a sender writes one: parts of a message add up, and the scanner sees each.
-    ("status", 15, "bytes*"),
-)
+_MESSAGES = {
+    "Request": (("resource_spans", 1, ".eventflow.raw.ResourceSpans*"),),
+    "ResourceSpans": (
+        ("resource", 1, ".opentelemetry.proto.resource.v1.Resource"),
+        ("scope_spans", 2, ".eventflow.raw.ScopeSpans*"),
+        ("schema_url", 3, "string"),
+    ),
+    "ScopeSpans": (
+        ("scope", 1, ".opentelemetry.proto.common.v1.InstrumentationScope"),
+        ("spans", 2, ".eventflow.raw.Span*"),
+        ("schema_url", 3, "string"),
+    ),
+    "Span": (
+        ("trace_id", 1, "bytes"),
+        ("span_id", 2, "bytes"),
+        ("trace_state", 3, "string"),
+        ("parent", 4, "bytes"),
+        ("name", 5, "string"),
+        ("kind", 6, "int32"),
+        ("start", 7, "fixed64"),
+        ("end", 8, "fixed64"),
+        ("attributes", 9, "bytes*"),
+        ("events", 11, "bytes*"),
+        ("links", 13, "bytes*"),
+        ("status", 15, ".eventflow.raw.Status"),
+    ),
+    "Status": (("message", 2, "string"), ("code", 3, "int32")),
+}
+"""Name, number and type of fields; a star for repeated ones."""
 _Field = descriptor_pb2.FieldDescriptorProto
-_TYPES = {"bytes": _Field.TYPE_BYTES, "int32": _Field.TYPE_INT32, "fixed64": _Field.TYPE_FIXED64}
+_TYPES = {
+    "bytes": _Field.TYPE_BYTES,
+    "string": _Field.TYPE_STRING,
+    "int32": _Field.TYPE_INT32,
+    "fixed64": _Field.TYPE_FIXED64,
+}
 
 
-def _scope_spans() -> Any:
+def _request() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="eventflow_raw.proto", package="eventflow.raw", syntax="proto3")
-    scope_spans = file.message_type.add(name="ScopeSpans")
-    scope_spans.field.add(
-        name="spans", number=2, type=_Field.TYPE_MESSAGE, label=_Field.LABEL_REPEATED, type_name=".eventflow.raw.Span"
-    )
-    span = file.message_type.add(name="Span")
-    for name, number, kind in _FIELDS:
-        label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
-        span.field.add(name=name, number=number, type=_TYPES[kind.rstrip("*")], label=label)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("eventflow.raw.ScopeSpans"))
+    for needed in (common_pb2.DESCRIPTOR, resource_pb2.DESCRIPTOR):
+        pool.AddSerializedFile(needed.serialized_pb)
+        file.dependency.append(needed.name)
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
+            what = kind.rstrip("*")
+            if what in _TYPES:
+                message.field.add(name=field, number=number, type=_TYPES[what], label=label)
+            else:
+                message.field.add(name=field, number=number, type=_Field.TYPE_MESSAGE, type_name=what, label=label)
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("eventflow.raw.Request"))
 
 
-RawScopeSpans = _scope_spans()
-"""A ScopeSpans message with `spans` of the fields above."""
+RawRequest = _request()
+"""An ExportTraceServiceRequest with spans of the fields above."""

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from collectors.otlp.scan import OtlpFormat, UnscannableError
-from collectors.otlp.scan.gather_py import varint
+from collectors.otlp.scan.fields_py import message
 from eventflow.domain.columns import Format
 from tests.collectors.otlp.samples import SPAN, START, TRACE, attribute, request, span
 from tests.collectors.otlp.scan import agreement
@@ -237,10 +237,6 @@ def test_nested_values_are_read_as_deep_as_protobuf_reads_them(depth: int, where
     body = message(0x0A, resource + message(0x12, scope + message(0x12, good + inside)))
     one, other = agreement.scanned(made(False), body), agreement.scanned(made(True), body)
     assert (one is None) == (other is None)
-
-
-def message(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + varint(len(content)) + content
 
 
 @both
