@@ -7,6 +7,7 @@ prints it in hexadecimal with what it broke.
 """
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from benchmarks.otlp_load import Load
+from benchmarks.receive import as_json
 from collectors.otlp import json_request
 from collectors.otlp.scan import OtlpFormat
 from collectors.receiving.errors import BadRequestError
@@ -77,11 +79,10 @@ class Fuzz:
             raise Finding(f"{type(error).__name__}: {error}\n{body.hex()}") from error
 
 
-def small_json(body: bytes) -> bytes:
-    """A few spans of a request as OTLP/JSON."""
-    from benchmarks.receive import as_json  # noqa: PLC0415  # it starts servers
-
-    return as_json(small(body, 3))
+def in_json(body: bytes) -> tuple[bytes, bytes]:
+    """A request as OTLP/JSON, close together, and with spaces and escapes."""
+    document = as_json(body)
+    return document, json.dumps(json.loads(document), indent=1).encode()
 
 
 def small(body: bytes, spans: int) -> bytes:
@@ -98,7 +99,7 @@ def run(minutes: float, seed: int) -> Fuzz:
     end = time.monotonic() + 60 * minutes
     load = Load(rounds=1)
     realistic = [small(load.body(index), 4) for index in range(8)]
-    documents = [small_json(body) for body in realistic]
+    documents = [in_json(small(body, 3)) for body in realistic]
 
     @given(agreement.requests())
     @settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -106,14 +107,18 @@ def run(minutes: float, seed: int) -> Fuzz:
         fuzz.one(body)
         for _ in range(20):
             fuzz.one(agreement.mutated(body, chance))
+        for document in in_json(body):
+            fuzz.json(document)
+            for _ in range(5):
+                fuzz.json(agreement.mutated(document, chance))
 
     while time.monotonic() < end:
         made_up()
-        for body, document in zip(realistic, documents, strict=True):
+        for body, in_both in zip(realistic, documents, strict=True):
             for _ in range(40):
                 fuzz.one(agreement.mutated(body, chance))
             for _ in range(10):
-                fuzz.json(agreement.mutated(document, chance))
+                fuzz.json(agreement.mutated(chance.choice(in_both), chance))
     return fuzz
 
 

@@ -104,9 +104,9 @@ def as_json(body: bytes) -> bytes:
     """As OTLP/JSON has it: hexadecimal ids and enums as numbers."""
     message = ExportTraceServiceRequest.FromString(body)
     document = json_format.MessageToDict(message, use_integers_for_enums=True)
-    for group, sent in zip(document["resourceSpans"], message.resource_spans, strict=True):
-        for scope, sent_scope in zip(group["scopeSpans"], sent.scope_spans, strict=True):
-            for span, sent_span in zip(scope["spans"], sent_scope.spans, strict=True):
+    for group, sent in zip(document.get("resourceSpans", ()), message.resource_spans, strict=True):
+        for scope, sent_scope in zip(group.get("scopeSpans", ()), sent.scope_spans, strict=True):
+            for span, sent_span in zip(scope.get("spans", ()), sent_scope.spans, strict=True):
                 span |= {"traceId": sent_span.trace_id.hex(), "spanId": sent_span.span_id.hex()}
                 if sent_span.parent_span_id:
                     span["parentSpanId"] = sent_span.parent_span_id.hex()

@@ -22,7 +22,8 @@ class SpanColumns:
     odd                              u8: 1 when the columns don't tell the truth about this span: it must be read whole
     offsets, lengths                 u32: where the span's message lies in the body, without tag and length
     scopes                           u32: index into `scope_ranges`
-    scope_ranges                     (resource offset, length, scope offset, length); length 0 where it was left out
+    scope_ranges                     offset and length of the resource, of the scope, and of the URLs of the schemas of
+                                     both: eight numbers; length 0 where it was left out
     link_spans, link_trace_ids, link_span_ids  a row per link: index of its span (u32), 16 and 8 bytes
     ident_spans, ident_names         a row per identity attribute: index of its span, index into `Format.names` (u32)
     ident_offsets, ident_lengths     u32: where its text lies in the body, UTF-8
@@ -44,7 +45,7 @@ class SpanColumns:
     offsets: bytes
     lengths: bytes
     scopes: bytes
-    scope_ranges: tuple[tuple[int, int, int, int], ...]
+    scope_ranges: tuple[tuple[int, ...], ...]
     link_spans: bytes
     link_trace_ids: bytes
     link_span_ids: bytes

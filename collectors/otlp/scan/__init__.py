@@ -91,8 +91,8 @@ class OtlpFormat:
             raise UnscannableError("these columns belong to another body") from error
         return found
 
-    def _reader(self, body: bytes, place: tuple[int, int, int, int], warnings: Counter[str]) -> parse.SpanReader:
-        at, size, scope_at, scope_size = place
+    def _reader(self, body: bytes, place: tuple[int, ...], warnings: Counter[str]) -> parse.SpanReader:
+        at, size, scope_at, scope_size = place[:4]
         resource, service = parse.owner(Resource.FromString(body[at : at + size]))
         scope = InstrumentationScope.FromString(body[scope_at : scope_at + scope_size])
         return parse.SpanReader(resource, service, scope, self.correlation_keys, warnings)

@@ -159,6 +159,11 @@ cdef inline int varint(P *p, P e, int most, uint64_t *value) noexcept nogil:
 
 cdef inline int field(P *p, P e, Field *f, int depth) noexcept nogil:
     """The next field of a message that ends at `e`: 1, or 0 for broken bytes. Its value lies in at..to."""
+    return any_field(p, e, f, depth) and f.tag > 7
+
+
+cdef inline int any_field(P *p, P e, Field *f, int depth) noexcept nogil:
+    """The same, and number 0 is a field too: protobuf's own parser reads over it in groups."""
     cdef uint64_t x
     cdef int wire
     if p[0][0] < 128:
@@ -168,8 +173,6 @@ cdef inline int field(P *p, P e, Field *f, int depth) noexcept nogil:
         if not varint(p, e, 5, &x) or x > 0xFFFFFFFFu:
             return 0
         f.tag = <uint32_t>x
-    if f.tag < 8:
-        return 0
     wire = f.tag & 7
     f.value = 0
     f.at = p[0]
@@ -217,7 +220,7 @@ cdef int group(P *p, P e, uint32_t number, int depth) noexcept nogil:
         if x & 7 == 4:
             p[0] = q
             return (x >> 3) == number
-        if not field(p, e, &f, depth):
+        if not any_field(p, e, &f, depth):
             return 0
     return 0
 
@@ -428,7 +431,7 @@ cdef class NativeScanner:
     cdef Spans spans
     cdef Rows links  # span, 16 and 8 bytes of ids
     cdef Rows idents  # span, name, offset, length, link
-    cdef Rows ranges  # resource offset, length, scope offset, length
+    cdef Rows ranges  # offset and length of resource, scope, and the schema URL of either
     cdef P body
 
     def __cinit__(self, names):
@@ -496,26 +499,26 @@ cdef class NativeScanner:
         return 0
 
     cdef int resource_spans(self, P p, P e) except -1:
-        cdef Field f, resource
+        cdef Field f, resource, url
         cdef list service = []  # looked up for the first span: there may be a million of these without any
-        only(p, e, &resource, 1)
+        only(p, e, &resource, &url, 1)
         if not sound_owner(resource.at, resource.to, 2, False):
             return broken()
         while p < e:
             if not field(&p, e, &f, 1):
                 return broken()
             if f.tag == 0x12:
-                self.scope_spans(f.at, f.to, &resource, service)
+                self.scope_spans(f.at, f.to, &resource, &url, service)
             elif f.tag == 0x1A and not ef_utf8(f.at, f.to):
                 return broken()
         return 0
 
-    cdef int scope_spans(self, P p, P e, Field *resource, list service) except -1:
-        cdef Field scope
+    cdef int scope_spans(self, P p, P e, Field *resource, Field *url, list service) except -1:
+        cdef Field scope, scope_url
         cdef uint64_t token
         cdef size_t first = self.spans.count
         cdef uint32_t *row
-        cdef bint some = only(p, e, &scope, 2)
+        cdef bint some = only(p, e, &scope, &scope_url, 2)
         if not sound_owner(scope.at, scope.to, 3, True):
             return broken()
         if not some:
@@ -531,12 +534,17 @@ cdef class NativeScanner:
         else:
             self.all_spans(p, e, token)
         if self.spans.count > first:
-            row = add_row(&self.ranges, 4)
-            row[0] = <uint32_t>(resource.at - self.body) if resource.tag else 0
-            row[1] = <uint32_t>(resource.to - resource.at)
-            row[2] = <uint32_t>(scope.at - self.body) if scope.tag else 0
-            row[3] = <uint32_t>(scope.to - scope.at)
+            row = add_row(&self.ranges, 8)
+            self.range(row, resource)
+            self.range(row + 2, &scope)
+            self.range(row + 4, url)
+            self.range(row + 6, &scope_url)
         return 0
+
+    cdef inline void range(self, uint32_t *to, Field *f) noexcept nogil:
+        """Where a field's value lies, if the field is there."""
+        to[0] = <uint32_t>(f.at - self.body) if f.tag else 0
+        to[1] = <uint32_t>(f.to - f.at)
 
     cdef int all_spans(self, P p, P e, uint64_t token) except -1 nogil:
         cdef Field f
@@ -828,8 +836,8 @@ cdef class NativeScanner:
             memcpy(PyBytes_AS_STRING(link_targets) + 8 * i, row + 5, 8)
         cdef list ranges = []
         for i in range(self.ranges.count):
-            row = self.ranges.cells + 4 * i
-            ranges.append((row[0], row[1], row[2], row[3]))
+            row = self.ranges.cells + 8 * i
+            ranges.append((row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]))
         return SpanColumns(
             n,
             copied(s.trace_ids, 16 * n),
@@ -860,15 +868,15 @@ cdef int broken() except -1 nogil:
         raise UnscannableError("no request in protobuf, or a span that breaks a rule")
 
 
-cdef int only(P p, P e, Field *found, int depth) except -1:
-    """A message's first field, which may be there once; tag 0 and nothing in it when it is not there.
+cdef int only(P p, P e, Field *found, Field *url, int depth) except -1:
+    """A message's first field, which may be there once, and its schema URL; tag 0 and nothing in one that is not there.
 
     Whether the second field, which may be there often, is there.
     """
     cdef Field f
     cdef bint some = False
-    found.tag = 0
-    found.at = found.to = p
+    found.tag = url.tag = 0
+    found.at = found.to = url.at = url.to = p
     while p < e:
         if not field(&p, e, &f, depth):
             return broken()
@@ -878,6 +886,8 @@ cdef int only(P p, P e, Field *found, int depth) except -1:
             found[0] = f
         elif f.tag == 0x12:
             some = True
+        elif f.tag == 0x1A:
+            url[0] = f
     return some
 
 
@@ -1001,7 +1011,7 @@ def gather(bodies, columns, bytes requests not None, bytes spans not None):
     cdef Request *r
     cdef uint32_t span
     cdef int group
-    cdef dict resources = {}  # resource → scope → group
+    cdef dict resources = {}  # how a resource begins → how a scope begins → group
     try:
         if known == NULL or group_of == NULL:
             raise MemoryError
@@ -1064,34 +1074,50 @@ cdef int look_up(Request *r, bytes body, object columns) except -1:
 
 cdef int group_number(bytes body, tuple place, dict resources, size_t fresh) except -1:
     """The number of the group that a scope's spans go to; `fresh` if there is none yet."""
-    cdef Py_ssize_t at = place[0], size = place[1], scope_at = place[2], scope_size = place[3]
-    cdef dict scopes = resources.setdefault(body[at : at + size], {})
-    return scopes.setdefault(body[scope_at : scope_at + scope_size], fresh)
+    cdef dict scopes = resources.setdefault(head(body, place[0], place[1], place[4], place[5]), {})
+    return scopes.setdefault(head(body, place[2], place[3], place[6], place[7]), fresh)
+
+
+cdef bytes head(bytes body, size_t at, size_t size, size_t url_at, size_t url_size):
+    """What a group of spans begins with: its resource or scope, and the URL of its schema where it has one."""
+    cdef size_t whole = PyBytes_GET_SIZE(body), total = 1 + varint_size(size) + size
+    cdef P p = <P>PyBytes_AS_STRING(body)
+    cdef bytes begin
+    cdef uint8_t *to
+    if at > whole or size > whole - at or url_at > whole or url_size > whole - url_at:
+        raise IndexError(at)
+    if url_size:
+        total += 1 + varint_size(url_size) + url_size
+    begin = PyBytes_FromStringAndSize(NULL, total)
+    to = put_head(<uint8_t *>PyBytes_AS_STRING(begin), 0x0A, size)
+    memcpy(to, p + at, size)
+    if url_size:
+        to = put_head(to + size, 0x1A, url_size)
+        memcpy(to, p + url_at, url_size)
+    return begin
 
 
 cdef bytes laid_out(dict resources, Group *groups):
     """A request with everything but the spans, and in `groups` where they go."""
     cdef uint64_t total = 0, inner, size
     cdef list sizes = []
-    cdef bytes resource, scope, body
+    cdef bytes begin, scope, body
     cdef dict scopes
     cdef uint8_t *to
     cdef int group
-    for resource, scopes in resources.items():
-        inner = 1 + varint_size(len(resource)) + len(resource)
+    for begin, scopes in resources.items():
+        inner = len(begin)
         for scope, group in scopes.items():
-            size = 1 + varint_size(len(scope)) + len(scope) + groups[group].size
+            size = len(scope) + groups[group].size
             inner += 1 + varint_size(size) + size
         sizes.append(inner)
         total += 1 + varint_size(inner) + inner
     body = PyBytes_FromStringAndSize(NULL, total)
     to = <uint8_t *>PyBytes_AS_STRING(body)
-    for inner, (resource, scopes) in zip(sizes, resources.items()):
-        to = put_head(to, 0x0A, inner)
-        to = put_message(to, resource)
+    for inner, (begin, scopes) in zip(sizes, resources.items()):
+        to = put(put_head(to, 0x0A, inner), begin)
         for scope, group in scopes.items():
-            to = put_head(to, 0x12, 1 + varint_size(len(scope)) + len(scope) + groups[group].size)
-            to = put_message(to, scope)
+            to = put(put_head(to, 0x12, len(scope) + groups[group].size), scope)
             groups[group].at = to
             to += groups[group].size
     return body
@@ -1116,8 +1142,7 @@ cdef inline uint8_t *put_head(uint8_t *to, uint8_t tag, uint64_t size) noexcept 
     return to + 1
 
 
-cdef inline uint8_t *put_message(uint8_t *to, bytes content):
-    to = put_head(to, 0x0A, PyBytes_GET_SIZE(content))
+cdef inline uint8_t *put(uint8_t *to, bytes content):
     memcpy(to, PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content))
     return to + PyBytes_GET_SIZE(content)
 

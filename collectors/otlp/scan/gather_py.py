@@ -1,42 +1,42 @@
 """Spans of several requests as one request, grouped by resource and scope; their bytes are copied, never read. Pure."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from collectors.otlp.scan.fields_py import encoded
+from collectors.otlp.scan.fields_py import message
 from eventflow.domain.columns import SpanColumns
-
-Part = bytes | memoryview
 
 
 def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
     """See `eventflow.domain.columns.Format.gather`."""
-    views = [memoryview(body) for body in bodies]
-    places = [(array("I", c.offsets), array("I", c.lengths), array("I", c.scopes)) for c in columns]
-    groups: dict[bytes, dict[bytes, list[Part]]] = {}
-    group_of: dict[tuple[int, int], list[Part]] = {}
+    places = [
+        (body, array("I", c.offsets), array("I", c.lengths), array("I", c.scopes), dict[int, list[bytes]]())
+        for body, c in zip(bodies, columns, strict=True)
+    ]
+    groups: dict[bytes, dict[bytes, list[bytes]]] = {}
     for request, span in zip(array("I", requests), array("I", spans), strict=True):
-        offsets, lengths, scopes = places[request]
-        group = group_of.get((request, scopes[span]))
+        body, offsets, lengths, scopes, group_of = places[request]
+        scope = scopes[span]
+        group = group_of.get(scope)
         if group is None:
-            at, size, scope_at, scope_size = columns[request].scope_ranges[scopes[span]]
-            body = bodies[request]
-            by_scope = groups.setdefault(body[at : at + size], {})
-            group = by_scope.setdefault(body[scope_at : scope_at + scope_size], [])
-            group_of[request, scopes[span]] = group
-        length = lengths[span]
-        group.append(b"\x12" + encoded(length))
-        group.append(views[request][offsets[span] : offsets[span] + length])
+            place = columns[request].scope_ranges[scope]
+            by_scope = groups.setdefault(_head(body, place[:2], place[4:6]), {})
+            group = group_of[scope] = by_scope.setdefault(_head(body, place[2:4], place[6:]), [])
+        at, size = offsets[span], lengths[span]
+        begin = at - (2 if size < 128 else 3 if size < 16384 else 4)
+        if size < 2097152 and body[begin] == 0x12:  # with tag and length as they stand there
+            group.append(body[begin : at + size])
+        else:
+            group.append(message(0x12, body[at : at + size]))
     return b"".join(
-        _message(0x0A, [_message(0x0A, [resource]), *(_scope_spans(scope, parts) for scope, parts in by_scope.items())])
+        message(
+            0x0A, b"".join((resource, *(message(0x12, scope + b"".join(parts)) for scope, parts in by_scope.items())))
+        )
         for resource, by_scope in groups.items()
     )
 
 
-def _scope_spans(scope: bytes, parts: Sequence[Part]) -> bytes:
-    return _message(0x12, [_message(0x0A, [scope]), *parts])
-
-
-def _message(tag: int, parts: Iterable[Part]) -> bytes:
-    content = b"".join(parts)
-    return b"".join((bytes((tag,)), encoded(len(content)), content))
+def _head(body: bytes, place: tuple[int, ...], url: tuple[int, ...]) -> bytes:
+    """What a group of spans begins with: its resource or scope, and the URL of its schema where it has one."""
+    begin = message(0x0A, body[place[0] : sum(place)])
+    return begin + message(0x1A, body[url[0] : sum(url)]) if url[1] else begin

@@ -92,7 +92,7 @@ class _Walk:
         self.places: list[int] = []
         self.lengths: list[int] = []
         self.scopes: list[int] = []
-        self.scope_ranges: list[tuple[int, int, int, int]] = []
+        self.scope_ranges: list[tuple[int, ...]] = []
         self.link_spans: list[int] = []
         self.link_ids: tuple[list[bytes], list[bytes]] = ([], [])
         self.idents: list[int] = []
@@ -101,17 +101,17 @@ class _Walk:
     def resource_spans(self, start: int, end: int, sent: Any) -> None:
         """One service's spans; `sent`: as protobuf's parser splits them."""
         body = self.body
-        resource = _only(body, start, end)
+        resource, url = _only(body, start, end)
         service = self.names.service(body[resource[0] : sum(resource)])
         groups = iter(sent.scope_spans[:])
         for tag, at, to in fields(body, start, end):
             if tag == 0x12:
                 spans = next(groups).spans[:]
-                scope = _only(body, at, to)
+                scope, scope_url = _only(body, at, to)
                 if spans:
                     token = self.names.scope(service, body[scope[0] : sum(scope)])
                     self.scopes.extend([len(self.scope_ranges)] * len(spans))
-                    self.scope_ranges.append((*resource, *scope))
+                    self.scope_ranges.append((*resource, *scope, *url, *scope_url))
                     first = len(self.places)
                     self._find_spans(at, to)
                     self._fixed(spans, first)
@@ -306,12 +306,17 @@ class _Walk:
         )
 
 
-def _only(s: bytes, start: int, end: int) -> tuple[int, int]:
-    """Offset and length of a message's first field, which may be there once."""
-    found = [(at, to - at) for tag, at, to in fields(s, start, end) if tag == 0x0A]
-    if len(found) > 1:
-        raise UnscannableError("a resource or scope in several parts")
-    return found[0] if found else (0, 0)
+def _only(s: bytes, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Offset and length of a message's first field, which may be there once, and of its schema URL."""
+    first = url = (0, 0)
+    for tag, at, to in fields(s, start, end):
+        if tag == 0x0A:
+            if first[0]:
+                raise UnscannableError("a resource or scope in several parts")
+            first = at, to - at
+        elif tag == 0x1A:
+            url = at, to - at
+    return first, url
 
 
 def _event(sent: bytes) -> tuple[bool, bool]:

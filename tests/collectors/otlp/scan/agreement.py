@@ -264,7 +264,7 @@ def requests(draw: st.DrawFn) -> bytes:
         if service := draw(st.sampled_from(("", "shop", "till"))):
             group.resource.attributes.add(key="service.name").value.string_value = service
         for _ in range(draw(st.integers(0, 2))):
-            scope = group.scope_spans.add()
+            scope = group.scope_spans.add(schema_url=draw(st.sampled_from(("", "https://schema", "https://other"))))
             if name := draw(st.sampled_from(("", "otelsarama", "aio_pika", "kafka"))):
                 scope.scope.name = name
             scope.spans.extend(draw(st.lists(spans(), max_size=3)))

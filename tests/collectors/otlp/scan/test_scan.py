@@ -301,6 +301,27 @@ def test_gathered_spans_are_the_same_spans(native: bool, bodies: list[bytes], ch
         assert inside == [span for span in expected if span in inside]
 
 
+@both
+def test_gathered_spans_keep_the_schema_that_they_were_written_by(native: bool) -> None:
+    format_ = made(native)
+    sent = []
+    for number, (resource_url, scope_url) in enumerate((("a", "b"), ("a", "b"), ("a", ""), ("", "b"), ("", ""))):
+        one = request(span(name=f"span {number}"))
+        one.resource_spans[0].schema_url = resource_url
+        one.resource_spans[0].scope_spans[0].schema_url = scope_url
+        sent.append(one.SerializeToString())
+    everything = array("I", range(len(sent))).tobytes()
+    found = format_.gather(sent, [format_.scan(body) for body in sent], everything, bytes(len(everything)))
+    urls = {
+        one.name: (group.schema_url, scope.schema_url)
+        for group in ExportTraceServiceRequest.FromString(found).resource_spans
+        for scope in group.scope_spans
+        for one in scope.spans
+    }
+    assert list(urls.values()) == [("a", "b"), ("a", "b"), ("a", ""), ("", "b"), ("", "")]
+    assert len(format_.scan(found).scope_ranges) == 4
+
+
 def test_many_scopes_without_spans_take_no_time() -> None:
     scopes = message(0x12, message(0x0A, b"")) * 200_000
     body = message(0x0A, message(0x0A, b"") + scopes) + message(0x0A, b"") * 100_000
