@@ -8,6 +8,9 @@ import pytest
 
 from tests.domain.recorded.summary import HERE, spans, summary
 
+NOT_TOLD = {"redis"}
+"""Its spans are of commands, with every argument taken out: which stream they are about, and whose messages, no one can
+tell. Nothing must be made up."""
 EXPECTED = json.loads((HERE / "expected.json").read_text())
 
 
@@ -26,7 +29,7 @@ def test_what_a_library_sent_is_what_happened(library: str) -> None:
     assert summary(sent) == EXPECTED[library]
 
 
-@pytest.mark.parametrize("library", recorded())
+@pytest.mark.parametrize("library", sorted({*recorded()} - NOT_TOLD))
 def test_each_of_two_orders_is_published_once_and_delivered_once(library: str) -> None:
     found = summary(spans(library))
     retried = 1 if library == "celery" else 0  # the task publishes itself again

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from benchmarks.receive import as_json
 from tests.redis_rabbitmq import RabbitMqServer, RedisServer
-from tests.services import KafkaServer
+from tests.services import KafkaServer, SqsServer
 
 HERE = Path(__file__).resolve().parent
 SENDERS = HERE / "senders.py"
@@ -30,13 +30,15 @@ BROKERS = {
     "pika": "rabbitmq",
     "aio-pika": "rabbitmq",
     "celery": "redis",
+    "boto3sqs": "sqs",
+    "redis": "redis",
 }
+INSTRUMENTED = [name for name in BROKERS if name != "aiokafka-batch"]
 PACKAGES = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-common",
-    *(f"opentelemetry-instrumentation-{name}" for name in BROKERS if name != "aiokafka-batch"),
-    *(name for name in BROKERS if name != "aiokafka-batch"),
-    "redis",
+    *(f"opentelemetry-instrumentation-{name}" for name in INSTRUMENTED),
+    *("boto3" if name == "boto3sqs" else name for name in INSTRUMENTED),
 )
 
 
@@ -44,22 +46,28 @@ def environment() -> Path:
     """The interpreter that has the libraries."""
     cache = Path(os.environ.get("EVENTFLOW_SERVICES_CACHE", Path.home() / ".cache/eventflow")) / "recorded-libraries"
     python = cache / "bin/python"
-    if not python.exists():
+    installed = cache / "installed"
+    wanted = " ".join(PACKAGES)
+    if not installed.exists() or installed.read_text() != wanted:
         venv.create(cache, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        installed.write_text(wanted)
     return python
 
 
 def record(python: Path, library: str, folder: Path) -> None:
     """Run shop and till on a broker of their own and keep their spans."""
     kind = BROKERS[library]
-    server: KafkaServer | RabbitMqServer | RedisServer
+    server: KafkaServer | RabbitMqServer | RedisServer | SqsServer
     if kind == "kafka":
         server = KafkaServer(folder)
         address = server.address
     elif kind == "rabbitmq":
         server = RabbitMqServer(folder)
         address = server.amqp()
+    elif kind == "sqs":
+        server = SqsServer(folder)
+        address = server.endpoint
     else:
         server = RedisServer(folder)
         address = f"redis://127.0.0.1:{server.port}/0"

@@ -204,6 +204,49 @@ def celery(role: str, address: str) -> None:
         time.sleep(0.5)
 
 
+def boto3sqs(role: str, address: str) -> None:
+    from opentelemetry.instrumentation.boto3sqs import Boto3SQSInstrumentor
+
+    Boto3SQSInstrumentor().instrument()
+    import boto3
+
+    sqs = boto3.client(
+        "sqs", endpoint_url=address, region_name="eu-central-1", aws_access_key_id="key", aws_secret_access_key="word"
+    )
+    url = sqs.create_queue(QueueName=TOPIC)["QueueUrl"]
+    if role == "shop":
+        for text in ORDERS:
+            with order(text):
+                sqs.send_message(QueueUrl=url, MessageBody=text.decode())
+        return
+    handled = 0
+    while handled < len(ORDERS):
+        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+        for message in received.get("Messages", ()):
+            charge()
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            handled += 1
+
+
+def redis(role: str, address: str) -> None:
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+
+    RedisInstrumentor().instrument()
+    import redis as library
+
+    with library.Redis.from_url(address) as server:
+        if role == "shop":
+            for text in ORDERS:
+                with order(text):
+                    server.xadd(TOPIC, {"text": text})
+            return
+        server.xgroup_create(TOPIC, "till", id="0")
+        ((_, entries),) = server.xreadgroup("till", "till-1", {TOPIC: ">"}, count=10, block=5000)
+        for entry, _ in entries:
+            charge()
+            server.xack(TOPIC, "till", entry)
+
+
 LIBRARIES: dict[str, Callable[[str, str], None]] = {
     "kafka-python": kafka_python,
     "confluent-kafka": confluent_kafka,
@@ -212,6 +255,8 @@ LIBRARIES: dict[str, Callable[[str, str], None]] = {
     "pika": pika,
     "aio-pika": aio_pika,
     "celery": celery,
+    "boto3sqs": boto3sqs,
+    "redis": redis,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -237,6 +238,26 @@ def test_nested_values_are_read_as_deep_as_protobuf_reads_them(depth: int, where
     body = message(0x0A, resource + message(0x12, scope + message(0x12, good + inside)))
     one, other = agreement.scanned(made(False), body), agreement.scanned(made(True), body)
     assert (one is None) == (other is None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    (
+        b"\x0b\x0c",
+        b"\x0b\x00\x0c\x0a\x00\x0c\x0a\x00",
+        b"\x0b\x00\x01\x0c",
+        b"\x0b\x03\x04\x0c",
+        b"\x00\x01",
+        b"\x0b\x14",
+    ),
+)
+def test_groups_are_read_over_as_protobuf_reads_over_them(body: bytes) -> None:
+    try:
+        ExportTraceServiceRequest.FromString(body)
+    except DecodeError:
+        assert agreement.scanned(made(False), body) is agreement.scanned(made(True), body) is None
+    else:
+        assert agreement.scanned(made(False), body) == agreement.scanned(made(True), body) is not None
 
 
 @both
