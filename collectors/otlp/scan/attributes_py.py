@@ -59,21 +59,14 @@ class Attributes(dict[bytes, Known | Literal[False]]):
         self.shared: dict[tuple[bytes, int], Known] = {}
         self.once: set[bytes] = set()
         """Came once, lately."""
-        self.turn = 0
+        self.missed = 0
 
     def told(self, sent: list[bytes]) -> list[Known | Literal[False]]:
-        """What a span's attributes are. Raises UnscannableError when one is not sound."""
+        """What attributes are. Raises UnscannableError when one is not sound."""
         found = [*map(self.get, sent)]
-        if None not in found:
-            return cast("list[Known | Literal[False]]", found)
         form_of = self.forms.get
-        # Most that are missing are the only ones of their kind and not worth keeping. What comes again and again is
-        # soon kept: when it is its place's turn for the second time.
-        self.turn += 1
-        turn = self.turn % len(sent)
-        for index, one in enumerate(found):
-            if one is not None:
-                continue
+        missing = [index for index, one in enumerate(found) if one is None]
+        for turn, index in enumerate(missing, self.missed):
             attribute = sent[index]
             size = len(attribute)
             form = form_of(attribute[: attribute[1] + 5]) if size > 5 else None
@@ -90,17 +83,20 @@ class Attributes(dict[bytes, Known | Literal[False]]):
                         known = None
                 elif not (ANY_NUMBER if check == CHECK_NUMBER else POSITIVE_NUMBER)(attribute, at):
                     known = None
-            if known is None:
-                known = self._first(attribute)
-            found[index] = known
-            if index == turn:
-                if attribute in self.once:
-                    self._keep(attribute, known)
-                else:
-                    if len(self.once) >= MOST_ONCE:
-                        self.once.clear()
-                    self.once.add(attribute)
+            found[index] = known = self._first(attribute) if known is None else known
+            if not turn & 15:
+                self._met(attribute, known)
+        self.missed = (self.missed + len(missing)) & 15
         return cast("list[Known | Literal[False]]", found)
+
+    def _met(self, sent: bytes, found: Known | Literal[False]) -> None:
+        """Most that are not known are the only ones of their kind. What is met here twice comes often: it is kept."""
+        if sent in self.once:
+            self._keep(sent, found)
+        elif len(sent) <= LONGEST_ATTRIBUTE:
+            if len(self.once) >= MOST_ONCE:
+                self.once.clear()
+            self.once.add(sent)
 
     def _keep(self, sent: bytes, found: Known | Literal[False]) -> None:
         if len(sent) <= LONGEST_ATTRIBUTE:

@@ -7,7 +7,7 @@ Does the same as `_wire.pyx`; a change here is one there. Raises UnscannableErro
 import re
 from array import array
 from collections.abc import Sequence
-from itertools import compress
+from itertools import chain, compress
 from operator import attrgetter, eq, itemgetter, lt
 from typing import Any, NamedTuple
 
@@ -169,7 +169,7 @@ class _Walk:
 
     def _judged(self, spans: Sequence[Any], first: int, token: int) -> None:
         """What judgements depend on: shapes, errors, links and identities."""
-        told, known, odd, shapes = self.attributes.told, self.seen.get, self.odd, self.shapes
+        known, odd, shapes = self.seen.get, self.odd, self.shapes
         find, places, idents = self.body.find, self.places, self.idents
         names, kinds, statuses = zip(*map(JUDGED, spans), strict=True)
         self.errors += bytes(map((2).__eq__, statuses))
@@ -178,11 +178,12 @@ class _Walk:
             (kind if 0 < kind < 6 else 0) | (status if 0 < status < 3 else 0) << 3 | (parent != NO_SPAN) << 5 | other
             for kind, status, parent, other in zip(kinds, statuses, self.parents[first:], more, strict=True)
         ]
-        attributes = map(ALL, map(ATTRIBUTES, spans))
-        for number, sent, flags, name in zip(
-            range(first, first + len(spans)), attributes, all_flags, names, strict=True
-        ):
-            key = (token, flags, *told(sent))
+        attributes = [*map(ALL, map(ATTRIBUTES, spans))]
+        told = self.attributes.told([*chain.from_iterable(attributes)])
+        to = 0
+        for number, (sent, flags, name) in enumerate(zip(attributes, all_flags, names, strict=True), first):
+            begin, to = to, to + len(sent)
+            key = (token, flags, *told[begin:to])
             seen = known(key)
             if seen is None:
                 seen = self._first(key, [*filter(None, key[2:])])
