@@ -26,7 +26,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, collect, described, metering, self_tracing, sources
+from eventflow.worker import addresses, allocation, collect, described, metering, self_tracing, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 from eventflow.worker.formats import span_format
@@ -111,6 +111,7 @@ class Service:
                 stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
+            allocation.settle()
             self._on_ready()
             await self._wait(background)
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
-from eventflow.store.spans import edges, form, generation, libraries, opened, pack, sums, whole
+from eventflow.store.spans import arrays, edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
 from eventflow.store.spans.inbox import fresh, unpacked
@@ -150,7 +150,7 @@ def _new(portion: Portion) -> Flags:
     """The rows whose spans are not here yet, each address once."""
     known, _ = memory.spans.find(portion.context)
     first = np.zeros(len(portion), bool)
-    first[np.unique(portion.context, return_index=True)[1]] = True
+    first[arrays.distinct(portion.context)[0]] = True
     return first & ~known
 
 
@@ -161,11 +161,11 @@ def _learned(
     groups = {}
     counts = libraries.none()
     plain = new & ~portion.odd
-    numbers, inverse = np.unique(meaning[plain], return_inverse=True)
-    times = np.bincount(inverse, minlength=len(numbers))
-    last = np.zeros(len(numbers), np.int64)
-    np.maximum.at(last, inverse, portion.end[plain])
-    for number, often, end in zip(numbers.tolist(), times.tolist(), last.tolist(), strict=True):
+    times = np.bincount(meaning[plain], minlength=len(meanings.known))
+    last = np.zeros(len(times), np.int64)
+    np.maximum.at(last, meaning[plain], portion.end[plain])
+    numbers = np.flatnonzero(times)
+    for number, often, end in zip(numbers.tolist(), times[numbers].tolist(), last[numbers].tolist(), strict=True):
         one = meanings.known[number]
         if one.group is not None:
             groups[one.group[0]] = one.group[1]
