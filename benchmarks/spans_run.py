@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from os import environ
+from os import environ, sysconf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -71,6 +71,11 @@ class Server:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
+    def cpu(self) -> float:
+        """Seconds of CPU time so far."""
+        found = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(found[11]) + int(found[12])) / sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -96,17 +101,20 @@ def run(name: str, stream: Stream) -> list[Figure]:
 
     send = _sender(name, stream)
     with _server() as server, pinned(LOAD):
+        before = server.cpu()
         sent = send(server)
         _until(lambda: _stored() == stream.spans and not spans.inbox_depth())
-        readable = time.perf_counter() - sent.begun
+        readable, readable_cpu = time.perf_counter() - sent.begun, server.cpu() - before
         _until(lambda: not spans.waiting())
-        listed = time.perf_counter() - sent.begun
+        listed, listed_cpu = time.perf_counter() - sent.begun, server.cpu() - before
         memory = server.most_memory()
     _check(stream)
     sizes = _sizes(stream.spans)
     return [
         Figure("until every span can be read", stream.spans / readable, "spans/s", more=True),
         Figure("until every flow has its line", stream.spans / listed, "spans/s", more=True),
+        Figure("CPU until every span can be read", readable_cpu / stream.spans * 1e6, "µs/span"),
+        Figure("CPU until every flow has its line", listed_cpu / stream.spans * 1e6, "µs/span"),
         Figure("acknowledgement p99", percentile(sent.acknowledged, 99) * 1000, "ms"),
         Figure("most memory", memory, "MiB"),
         *sizes,

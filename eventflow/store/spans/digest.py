@@ -18,6 +18,7 @@ from eventflow.store.models import Chunk, Inbox, Rejected
 from eventflow.store.spans import arrays, edges, form, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
+from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.inbox import fresh, unpacked
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
@@ -33,6 +34,7 @@ STEP_SPANS = 16_000
 SPANS_REMEMBERED = 300_000
 """Spans read again at the start: duplicates of older ones are found when reading only."""
 
+handover = Handover()
 memory = Memory()
 """This process's; whoever judges lines takes from it whom a late publisher woke."""
 
@@ -92,12 +94,13 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     with transaction.atomic():
         generation.advance(SPANS, number)
         Rejected.objects.bulk_create(taken.rejected)
-        pack.write(packed, level=0)
+        chunks = pack.write(packed, level=0)
         edges.write(added.delta)
         libraries.write(counts)
         Inbox.objects.filter(pk__in=taken.ids).delete()
     added.learned.into(memory)
     memory.generation = number + 1
+    handover.put(chunks, taken.bodies, taken.columns, new)
     return Digested(
         requests=len(taken.ids),
         spans=taken.spans,
@@ -182,6 +185,7 @@ def _learned(
 def remember() -> None:
     """Make the memory anew from the newest chunks: as if their spans came again, of which nothing is counted."""
     memory.forget()
+    handover.forget()
     meanings = form.meanings()
     spans = 0
     newest: list[int] = []

@@ -52,13 +52,16 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
     return Packed(chunks, hashes, positions)
 
 
-def write(packed: Packed, level: int) -> None:
-    """Store chunks with their index. Inside the step's transaction; those of level 0 are still to be judged."""
+def write(packed: Packed, level: int) -> range:
+    """Store chunks with their index; returns their ids. Inside the step's transaction; those of level 0 are still to be
+    judged.
+    """
     last = Chunk.objects.aggregate(last=Max("id"))["last"] or 0
     first = max(last, generation.current(JUDGED)) + 1
     rows = [(first + at, *chunk, level) for at, chunk in enumerate(packed.chunks)]
     insert(Chunk, ("id", "body", "spans", "first_ns", "last_ns", "level"), rows)
     index.add(packed.hashes, packed.positions + first)
+    return range(first, first + len(rows))
 
 
 def _clusters(portion: Portion, keys: Keys) -> tuple[Ints, int]:

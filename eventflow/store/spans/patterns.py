@@ -6,8 +6,8 @@ beyond that (letters, replays, foreign traces, several keys) are none of these a
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,11 +19,12 @@ from eventflow.store.models import DeadLetter, ReplayItem
 from eventflow.store.queries.flow_evidence import MEMORY_NS, Consumers
 from eventflow.store.spans import arrays, form, ids, index
 from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion, mixed, together
+from eventflow.store.spans.handover import Part, parts_of
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 from eventflow.store.spans.lines import Line, Pattern, pattern_of
 from eventflow.store.spans.load import is_trace, listed
 from eventflow.store.spans.meaning import CONSUME, PUBLISH
-from eventflow.store.spans.opened import Opened, opened
+from eventflow.store.spans.opened import opened
 
 KNOWN_PATTERNS = 100_000
 FEW_LETTERS = 5_000
@@ -61,6 +62,8 @@ class _Window:
     fresh: Flags
     chunks: frozenset[int]
     grown: Ints
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of keys whose hashes these are; more may be here than these."""
 
 
 class Patterns:
@@ -73,18 +76,15 @@ class Patterns:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def judge(self, new: dict[int, Opened], consumers: Consumers, now: datetime) -> Judged:
-        """Lines for the flows of these chunks."""
-        window = _window(new)
+    def judge(self, new: Sequence[Part], chunks: frozenset[int], consumers: Consumers, now: datetime) -> Judged:
+        """Lines for the flows of the new spans, which lie in these chunks."""
+        window = _window(new, chunks)
         portion = window.portion
-        everyone = _hex(portion.trace_ids[window.fresh])
         if not few_letters():
-            return Judged([], everyone, set(), portion.trace[:0])
+            return Judged([], _hex(portion.trace_ids[window.fresh]), set(), portion.trace[:0])
         flow, keyed, texts = _flows(window)
         good = _alone(window, flow)
-        first = np.zeros(len(portion), bool)
-        first[arrays.distinct(portion.context)[0]] = True
-        chosen = np.flatnonzero(good & first)
+        chosen = np.flatnonzero(good & _once(window))
         others = _hex(portion.trace_ids[window.fresh & ~good])
         if not len(chosen):
             return Judged([], others, set(), portion.trace[:0])
@@ -136,6 +136,14 @@ class Patterns:
         return found
 
 
+def _once(window: _Window) -> Flags:
+    """Each span's row; of several the one that is new, if one is."""
+    rows = np.concatenate((np.flatnonzero(window.fresh), np.flatnonzero(~window.fresh)))
+    found = np.zeros(len(rows), bool)
+    found[rows[arrays.distinct(window.portion.context[rows])[0]]] = True
+    return found
+
+
 def few_letters() -> bool:
     """Whether the dead letters are few enough to be compared with every flow."""
     return DeadLetter.objects.count() <= FEW_LETTERS
@@ -146,39 +154,42 @@ def _hex(trace_ids: U64) -> set[str]:
     return {raw[at : at + 32] for at in range(0, len(raw), 32)}
 
 
-def _window(new: dict[int, Opened]) -> _Window:
-    """The new chunks, with the older ones in which the same flows lie."""
-    chunks = dict(new)
-    window = _together(chunks, new, np.zeros(0, np.int64))
+def _window(new: Sequence[Part], chunks: frozenset[int]) -> _Window:
+    """The new spans, with the older chunks in which the same flows lie."""
+    most = len(chunks) + MORE_CHUNKS
+    parts = list(new)
+    window = _together(parts, chunks, np.zeros(0, np.int64))
     grown = window.grown = _grown(window)
     asked = np.zeros(0, np.int64)
     for _ in range(3 if len(grown) else 0):
         wanted = np.setdiff1d(_related(window), asked)
         asked = np.concatenate((asked, wanted))
-        missing = set(index.lookup(wanted)[1].tolist()) - chunks.keys()
-        if not missing or len(chunks) + len(missing) > len(new) + MORE_CHUNKS:
+        missing = set(index.lookup(wanted)[1].tolist()) - chunks
+        if not missing or len(chunks) + len(missing) > most:
             break
-        chunks.update(opened(missing))
-        window = _together(chunks, new, grown)
+        found = opened(missing)
+        chunks |= found.keys()
+        parts += parts_of(found.values(), fresh=False)
+        window = replace(_together(parts, chunks, grown), texts=window.texts)
     return window
 
 
-def _together(chunks: dict[int, Opened], new: Collection[int], grown: Ints) -> _Window:
-    names = sorted(chunks)
-    parts = [chunks[name].portion for name in names]
-    portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
+def _together(parts: Sequence[Part], chunks: frozenset[int], grown: Ints) -> _Window:
+    portion = together([part.body for part in parts], [part.columns for part in parts])
     meanings = form.meanings()
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), form.form())
-    fresh = np.concatenate([np.full(len(chunks[name].portion), name in new) for name in names])
-    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks), grown)
+    fresh = np.concatenate([part.fresh for part in parts])
+    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, chunks, grown)
 
 
 def _grown(window: _Window) -> Ints:
     """What is looked up of flows that are not new: the (short) hashes of keys and traces that have a line already."""
     portion, keys = window.portion, window.keys.key
     first, _ = arrays.distinct(keys.hash)
-    names = dict(zip(map(keys.text, first.tolist()), keys.hash[first].tolist(), strict=True))
+    hashes = keys.hash[first].tolist()
+    window.texts = dict(zip(hashes, map(keys.text, first.tolist()), strict=True))
+    names = dict(zip(window.texts.values(), hashes, strict=True))
     first, _ = arrays.distinct(portion.trace)
     raw = portion.trace_ids[first].tobytes().hex()
     hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
@@ -215,8 +226,9 @@ def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
     several: set[int] = set()
     numbers = flow[keys.row]
     first, _ = arrays.distinct(numbers.view(np.uint64))
-    for number, at in zip(numbers[first].tolist(), first.tolist(), strict=True):
-        texts[number] = keys.text(at)
+    found = zip(numbers[first].tolist(), first.tolist(), keys.hash[first].tolist(), strict=True)
+    for number, at, one in found:
+        texts[number] = window.texts.get(one) or keys.text(at)
         # The trace with that id is of the same flow, wherever it is.
         several |= {number} if is_trace(texts[number]) else set()
     nameless = np.unique(flow[(high == 0)[trace_of]], return_index=True)
