@@ -80,6 +80,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.generation = -1
+        self.last_chunk = 0
+        """The newest chunk whose spans are known here."""
         self.forget()
 
     def forget(self) -> None:
