@@ -23,7 +23,7 @@ endef
 # Tried once per change of its source; without a compiler it says so and Eventflow goes on in plain Python.
 SCANNER := collectors/otlp/scan
 define native
-	@test -e $(VENV)/native && test -z "$$(find $(SCANNER) -name '*.pyx' -newer $(VENV)/native -o -name '*.h' -newer $(VENV)/native)" || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
+	@test -e $(VENV)/native && test -z "$$(find collectors eventflow \( -name '*.pyx' -o -name '_*.h' \) -newer $(VENV)/native)" || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
 endef
 
 $(VENV)/ready-demo: pyproject.toml
