@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if os.environ.get("EVENTFLOW_NATIVE") == "0":
         return 0
-    old = [str(source) for source in SOURCES if not built(source).exists() or built(source).stat().st_mtime < age(source)]
+    old = [
+        str(source) for source in SOURCES if not built(source).exists() or built(source).stat().st_mtime < age(source)
+    ]
     if not old:
         return 0
     command = [sys.executable, "-P", __file__, "--now", *old]
