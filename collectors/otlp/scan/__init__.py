@@ -16,7 +16,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from collectors.otlp import parse
-from collectors.otlp.scan import gather_py
+from collectors.otlp.scan import gather_py, values
 from collectors.otlp.scan.names import Names, UnscannableError
 from collectors.otlp.scan.wire_py import PythonScanner
 from collectors.receiving.errors import BadRequestError
@@ -38,9 +38,12 @@ def native_is_wanted() -> bool:
 class OtlpFormat:
     """`eventflow.domain.columns.Format` over OTLP protobuf. `native`: which scan; None takes the fast one if built."""
 
-    def __init__(self, correlation_keys: Sequence[str] = (), native: bool | None = None) -> None:
+    def __init__(
+        self, correlation_keys: Sequence[str] = (), native: bool | None = None, search_keys: Sequence[str] = ()
+    ) -> None:
         self.correlation_keys = tuple(correlation_keys)
-        self._known = Names(self.correlation_keys)
+        self.searched: Sequence[str] = tuple(search_keys)
+        self._known = Names(self.correlation_keys, self.searched)
         self.names: Sequence[str] = self._known.identities
         self.native = native_is_wanted() if native is None else native
         if self.native:
@@ -86,6 +89,10 @@ class OtlpFormat:
         except DecodeError as error:
             raise UnscannableError("these columns belong to another body") from error
         return found
+
+    def written(self, value: str) -> list[bytes]:
+        """See `Format.written`."""
+        return [one.SerializeToString() for one in values.readings(value)]
 
     def _reader(self, body: bytes, place: tuple[int, int, int, int], warnings: Counter[str]) -> parse.SpanReader:
         at, size, scope_at, scope_size = place

@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from eventflow.domain.columns import Format
 from eventflow.store.models import Chunk
-from eventflow.store.spans import generation, ids, index
+from eventflow.store.spans import generation, ids, index, values
 from eventflow.store.spans.columns import U64, Ints, Portion
 from eventflow.store.spans.generation import JUDGED
 from eventflow.store.spans.keys import Keys
@@ -48,7 +48,7 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         high = low + len(part)
         body = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
         chunks.append((compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max())))
-    hashes, positions = _entries(portion, position, keys)
+    hashes, positions = _entries(portion, position, keys, values.of_portion(portion, form))
     return Packed(chunks, hashes, positions)
 
 
@@ -70,7 +70,7 @@ def _clusters(portion: Portion, keys: Keys) -> U64:
     return found
 
 
-def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
+def _entries(portion: Portion, position: Ints, keys: Keys, searched: U64) -> tuple[Ints, Ints]:
     """(hash, chunk's position) for every id of the packed rows."""
     linked = np.flatnonzero(portion.link_trace != portion.trace[portion.link_row])
     hashes = np.concatenate(
@@ -79,8 +79,10 @@ def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
             ids.of_linked(portion.link_trace[linked]),
             keys.key.hash,
             keys.message.hash,
+            searched,
         )
     )
-    at = position[np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row))]
+    rows = (np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row, portion.value_row)
+    at = position[np.concatenate(rows)]
     kept = at >= 0
     return index.shortened(hashes[kept]), at[kept]
