@@ -101,9 +101,10 @@ def _idents(span: Span) -> list[tuple[str, bytes]]:
 
 
 def _values(span: Span) -> list[tuple[str, bytes]]:
+    found = {name: str(value).lower() if isinstance(value, bool) else value for name, value in span.attributes.items()}
     return [
-        (name, f"{type(value).__name__} {str(value).lower() if isinstance(value, bool) else value}".encode("utf-8", "replace"))
-        for name, value in span.attributes.items()
+        (name, f"{type(span.attributes[name]).__name__} {told}".encode("utf-8", "replace"))
+        for name, told in found.items()
     ]
 
 

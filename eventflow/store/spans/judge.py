@@ -105,7 +105,7 @@ def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
     """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
     patience = nanoseconds(now) - RECHECK_SECONDS * 1_000_000_000
     rows = FlowRow.objects.filter(status=FlowStatus.RUNNING.value, updated_ns__lt=patience)
-    keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
+    keys = frozenset(rows.order_by("plumbing", "-started_ns").values_list("key", flat=True)[:limit])
     refresh_flows(keys, now)
     return keys
 

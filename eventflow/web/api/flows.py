@@ -9,6 +9,7 @@ from ninja import Field, Query, Router, Schema
 from eventflow.domain.flow_model import Delivery, Flow, Publication
 from eventflow.domain.flow_query import FlowQuery
 from eventflow.domain.flow_summary import FlowStatus, FlowSummary
+from eventflow.store.queries import flow_search
 from eventflow.store.queries import flows as queries
 from eventflow.web.api.instants import from_ns
 from eventflow.web.api.problems import Problem
@@ -184,7 +185,7 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
         until_ns=filters.until_ns,
     )
     try:
-        page = queries.page(wanted, filters.cursor or None, filters.limit, now)
+        page = flow_search.page(wanted, filters.cursor or None, filters.limit, now)
     except ValueError as error:
         raise Problem(400, "This cursor was not given by this list; start without one.") from error
     now_ns = int(now.timestamp() * 1e9)

@@ -20,6 +20,7 @@ from eventflow.domain.flow_query import FlowFacets, FlowPage
 from eventflow.domain.hop import parent_of
 from eventflow.domain.timeline import Row, RowKind, Timeline, timeline
 from eventflow.store.queries import dead_letters as stored_letters
+from eventflow.store.queries import flow_search
 from eventflow.store.queries import flows as stored
 from eventflow.web import flow_list
 from eventflow.web.flow_axis import length
@@ -58,11 +59,12 @@ def index(request: HttpRequest) -> HttpResponse:
     wanted = flow_list.asked(request.GET)
     query = wanted.query(now)
     try:
-        found = stored.page(query, wanted.cursor or None, PAGE, now)
+        search = flow_search.Search(query, now)
+        found = search.page(wanted.cursor or None, PAGE)
     except ValueError:
         return redirect(f"{request.path}{wanted.url()}")
     part = only_a_part(request)
-    facets = FlowFacets() if part else stored.facets(query, now)
+    facets = FlowFacets() if part else search.facets()
     context = list_context(wanted, found, facets, now)
     return render(request, "flows/_list.html" if part else "flows/list.html", {**context, "here": wanted.url()})
 
@@ -78,7 +80,6 @@ def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, n
     return {
         "wanted": wanted,
         "rows": flow_list.rows(found.rows, now),
-        "total": found.total,
         "looked_at": found.looked_at,
         "older": wanted.url(cursor=found.next_cursor) if found.next_cursor else "",
         "newest": wanted.url() if wanted.cursor else "",
