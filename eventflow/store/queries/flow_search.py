@@ -12,15 +12,16 @@ from functools import cached_property
 from heapq import merge
 from itertools import islice, product
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_query import FlowFacets, FlowMark, FlowPage, FlowQuery
-from eventflow.domain.flow_summary import OPEN, FlowStatus
-from eventflow.store.models import FlowRow
+from eventflow.domain.flow_summary import OPEN
+from eventflow.store.models import FlowPattern, FlowRow
 from eventflow.store.queries import flows
 from eventflow.store.spans import search
-from eventflow.store.spans.summaries import names, needle, summary_of
+from eventflow.store.spans.lines import names, needle, status_code, status_of, summary_of
+from eventflow.store.spans.rows import select
 from eventflow.store.spans.text import LAST_NS
 
 LOOK_FIRST = 1_000
@@ -73,15 +74,15 @@ class Search:
     def facets(self) -> FlowFacets:
         """Names and durations of the newest lines that match."""
         window, end = self._window(None, COUNTED)
-        columns = ("started_ns", "ended_ns", "status", "services", "destinations", "event_types")
+        columns = ("started_ns", "duration_ns", "status", "pattern_id")
         rows = list(window.filter(self._matching).order_by().values_list(*columns))
-        # Most flows are alike: their columns of names are read once.
-        services, destinations, events = (Counter(row[column] for row in rows) for column in (3, 4, 5))
+        alike = Counter(row[3] for row in rows)
+        services, destinations, events = self._names(alike)
         return FlowFacets(
-            services=_common(services, marked=True),
-            destinations=_common(destinations),
-            event_types=_common(events),
-            statuses=tuple((FlowStatus(name), n) for name, n in Counter(row[2] for row in rows).most_common()),
+            services=tuple(services.most_common(NAMES)),
+            destinations=tuple(destinations.most_common(NAMES)),
+            event_types=tuple(events.most_common(NAMES)),
+            statuses=tuple((status_of(code), n) for code, n in Counter(row[2] for row in rows).most_common()),
             lines=tuple(self._mark(*row[:3]) for row in rows),
             looked_at=len(rows) if self._in_index else window.count(),
             complete=end is None,
@@ -90,9 +91,18 @@ class Search:
     def _page(self, rows: Sequence[FlowRow], end: "_Place | None", looked_at: int) -> FlowPage:
         return FlowPage(tuple(map(summary_of, rows)), str(end) if end else None, looked_at, self._places)
 
-    def _mark(self, started_ns: int, ended_ns: int, status: str) -> FlowMark:
-        until = max(self._now_ns, ended_ns) if status in _OPEN else ended_ns
-        return FlowMark(started_ns, max(0, until - started_ns), FlowStatus(status))
+    def _mark(self, started_ns: int, duration_ns: int, status: int) -> FlowMark:
+        lasts = max(self._now_ns - started_ns, duration_ns) if status in _OPEN else duration_ns
+        return FlowMark(started_ns, lasts, status_of(status))
+
+    def _names(self, alike: Mapping[int, int]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """The services, destinations and event types of patterns, by their numbers of flows."""
+        found: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
+        for pk, *columns in select(FlowPattern, ("id", "services", "destinations", "event_types"), {"id": alike}):
+            for counter, column in zip(found, columns, strict=True):
+                for name in {line.partition("\t")[0] for line in names(column)}:
+                    counter[name] += alike[pk]
+        return found
 
     @cached_property
     def _values(self) -> Sequence[search.Found]:
@@ -119,7 +129,7 @@ class Search:
         if self.query.until_ns is not None:
             times &= Q(started_ns__lt=min(self.query.until_ns, LAST_NS))
         columns = Q(**{f"{name}__in": wanted for name, wanted in of.items()})
-        return FlowRow.objects.filter(columns & times).order_by("-started_ns", "-pk")
+        return FlowRow.objects.filter(columns & times).select_related("pattern").order_by("-started_ns", "-pk")
 
     @cached_property
     def _columns(self) -> dict[str, Collection[object]]:
@@ -130,7 +140,7 @@ class Search:
         else:
             found["plumbing"] = (False, True) if self.query.plumbing else (False,)
         if self.query.statuses:
-            found["status"] = [status.value for status in self.query.statuses]
+            found["status"] = [status_code(status) for status in self.query.statuses]
         return found
 
     @cached_property
@@ -160,13 +170,15 @@ class Search:
     def _matching(self) -> Q:
         """What is looked for in each line."""
         query = self.query
-        wanted = Q()
+        wanted, alike = Q(), Q()
         if query.service:
-            wanted &= Q(services__contains=needle(query.service, marked=True))
+            alike &= Q(services__contains=needle(query.service, marked=True))
         if query.destination:
-            wanted &= Q(destinations__contains=needle(query.destination))
+            alike &= Q(destinations__contains=needle(query.destination))
         if query.event_type:
-            wanted &= Q(event_types__contains=needle(query.event_type))
+            alike &= Q(event_types__contains=needle(query.event_type))
+        if alike:
+            wanted &= Q(pattern__in=FlowPattern.objects.filter(alike))
         if query.min_duration_ns:
             wanted &= self._at_least(query.min_duration_ns)
         if query.max_duration_ns is not None:
@@ -181,11 +193,10 @@ class Search:
     def _at_least(self, duration_ns: int) -> Q:
         """What goes on lasts until now."""
         long = min(duration_ns, LAST_NS // 2)
-        lasted = Q(ended_ns__gte=F("started_ns") + long)
-        return lasted | Q(status__in=_OPEN, started_ns__lte=max(0, self._now_ns - long))
+        return Q(duration_ns__gte=long) | Q(status__in=_OPEN, started_ns__lte=max(0, self._now_ns - long))
 
 
-_OPEN = tuple(status.value for status in OPEN)
+_OPEN = tuple(map(status_code, OPEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +227,3 @@ class _Place:
     def until(self) -> Q:
         """The lines before this one and itself."""
         return Q(started_ns__gte=self.started_ns) & (Q(started_ns__gt=self.started_ns) | Q(pk__gte=self.pk))
-
-
-def _common(columns: Mapping[str, int], *, marked: bool = False) -> tuple[tuple[str, int], ...]:
-    found: Counter[str] = Counter()
-    for column, number in columns.items():
-        for name in {line.partition("\t")[0] if marked else line for line in names(column)}:
-            found[name] += number
-    return tuple(found.most_common(NAMES))

@@ -16,7 +16,8 @@ from eventflow.domain.flow import Flow, FlowStatus, FlowSummary
 from eventflow.store import spans
 from eventflow.store.models import DeadLetter, FlowRow
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans.summaries import put_together, summary_of
+from eventflow.store.spans.lines import status_code, summary_of
+from eventflow.store.spans.summaries import put_together
 from eventflow.store.spans.text import fit
 
 FOUND = 50
@@ -47,7 +48,7 @@ def find(text: str) -> list[str]:
 def recent_failed(limit: int) -> list[FlowSummary]:
     """The newest flows that are failed or dead-lettered."""
     # Of each kind by itself: an index has those in order.
-    kinds = product((FlowStatus.FAILED.value, FlowStatus.DEAD_LETTERED.value), (False, True))
+    kinds = product((status_code(FlowStatus.FAILED), status_code(FlowStatus.DEAD_LETTERED)), (False, True))
     rows = [_newest(FlowRow.objects.filter(status=status, plumbing__in=[plain]))[:limit] for status, plain in kinds]
     found = merge(*rows, key=lambda row: (-row.started_ns, -row.pk))
     return [summary_of(row) for row in islice(found, limit)]
@@ -59,11 +60,11 @@ def counts(since: datetime, now: datetime) -> dict[FlowStatus, int]:
     started = Q(plumbing__in=[False], started_ns__gte=nanoseconds(since))
     rows = FlowRow.objects.filter(started).values_list("status").annotate(number=Count("id")).order_by()
     found = dict(rows)
-    return {status: found.get(status.value, 0) for status in FlowStatus}
+    return {status: found.get(status_code(status), 0) for status in FlowStatus}
 
 
 def _newest(rows: QuerySet[FlowRow]) -> QuerySet[FlowRow]:
-    return rows.order_by("-started_ns", "-pk")
+    return rows.select_related("pattern").order_by("-started_ns", "-pk")
 
 
 def _belonging(text: str) -> list[str]:

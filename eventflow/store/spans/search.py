@@ -34,7 +34,7 @@ def searched() -> Sequence[str]:
 
 
 def flows_with(name: str, value: str, since_ns: int | None = None, until_ns: int | None = None) -> Found:
-    """The flows in which a span has this attribute with a value that reads like this, those of the given times first."""
+    """The flows in which a span has this attribute with a value that reads like this, those of that time first."""
     if name not in searched():
         return Found(frozenset())
     wanted = values.of_text(name, value, form.form())
