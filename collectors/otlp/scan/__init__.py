@@ -8,6 +8,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 
 from google.protobuf.message import DecodeError
@@ -21,7 +22,7 @@ from collectors.otlp.scan.names import Names, UnscannableError
 from collectors.otlp.scan.wire_py import PythonScanner
 from collectors.receiving.errors import BadRequestError
 from eventflow.domain.columns import SpanColumns
-from eventflow.domain.observations import Span
+from eventflow.domain.observations import Attributes, Span
 
 __all__ = ["OtlpFormat", "UnscannableError"]
 
@@ -96,6 +97,12 @@ class OtlpFormat:
 
     def _reader(self, body: bytes, place: tuple[int, int, int, int], warnings: Counter[str]) -> parse.SpanReader:
         at, size, scope_at, scope_size = place
-        resource, service = parse.owner(Resource.FromString(body[at : at + size]))
+        resource, service = _owner(body[at : at + size])
         scope = InstrumentationScope.FromString(body[scope_at : scope_at + scope_size])
         return parse.SpanReader(resource, service, scope, self.correlation_keys, warnings)
+
+
+@lru_cache(maxsize=256)
+def _owner(resource: bytes) -> tuple[Attributes, str]:
+    """A resource's attributes and its service: a handful of services send all spans."""
+    return parse.owner(Resource.FromString(resource))

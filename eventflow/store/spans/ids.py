@@ -4,6 +4,7 @@ What these functions return is stored in the index: changing one of them makes s
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ _KEY, _MESSAGE, _TRACE, _LINKED, _VALUE = 0x6B, 0x6D, 0x74, 0x6C, 0x76
 _LANE = 8
 
 
+@lru_cache(maxsize=4_096)
 def of_key(text: bytes) -> int:
     """A flow's key, UTF-8."""
     return int(of_keys(hashed(text))[0])

@@ -7,6 +7,8 @@ the answer says how many. Never a flow whose spans don't hold the value.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, index, values
 from eventflow.store.spans.load import Reader
@@ -46,12 +48,10 @@ def flows_with(name: str, value: str, since_ns: int | None = None, until_ns: int
     while looked < min(len(places), MOST_CHUNKS) and spans < MOST_SPANS:
         part = places[looked : min(looked + AT_ONCE, MOST_CHUNKS)]
         for chunk in opened(part).values():
-            for row in values.rows_with(chunk.portion, wanted, form.form()).tolist():
-                spans += 1
-                if row in chunk.key_of:
-                    keys.add(chunk.key_of[row])
-                else:
-                    traces.add(chunk.trace_ids[row])
+            rows = values.rows_with(chunk.portion, wanted, form.form())
+            spans += len(rows)
+            keys |= chunk.keys_on(rows)
+            traces.update(map(chunk.trace_id, np.setdiff1d(rows, chunk.keys.row).tolist()))
         looked += len(part)
     for origins in Reader().members(traces).values():
         keys.update(origins)
