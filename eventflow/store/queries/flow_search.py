@@ -43,6 +43,11 @@ def facets(query: FlowQuery, now: datetime) -> FlowFacets:
     return Search(query, now).facets()
 
 
+def searched() -> Sequence[str]:
+    """The attributes that flows are found by."""
+    return search.searched()
+
+
 class Search:
     """One question. What its ids and attributes mean is looked up once for all answers."""
 

@@ -234,7 +234,9 @@ def bounds(parts: Sequence[Summed]) -> dict[int, tuple[int, int]]:
     """Edge → from when to when it had traffic, in epoch seconds."""
     if not parts:
         return {}
-    edges, first, last = (np.concatenate(columns) for columns in zip(*((p.edges, p.first, p.last) for p in parts)))
+    edges, first, last = (
+        np.concatenate(columns) for columns in zip(*((p.edges, p.first, p.last) for p in parts), strict=True)
+    )
     order = np.argsort(edges, kind="stable")
     edges = edges[order]
     begins = np.flatnonzero(np.concatenate(([True], edges[1:] != edges[:-1])))[: len(edges)]

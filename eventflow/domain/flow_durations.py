@@ -1,0 +1,81 @@
+"""How long flows took, over time: a table of counts with a logarithmic scale of durations and even columns of time.
+
+Pure. The scale's bounds are round numbers that people say, three to a decade up to minutes.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eventflow.domain.flow_query import FlowMark
+from eventflow.domain.flow_summary import FlowStatus
+
+_MS = 1_000_000
+_S = 1_000 * _MS
+BOUNDS_NS = (
+    *(0, 1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 300 * _MS, 1 * _S, 3 * _S, 10 * _S, 30 * _S),
+    *(60 * _S, 300 * _S, 900 * _S, 3_600 * _S, 21_600 * _S, 86_400 * _S),
+)
+"""Where each row begins; the last has no end."""
+COLUMNS = 60
+FEWEST_ROWS = 5
+_BAD = frozenset((FlowStatus.FAILED, FlowStatus.DEAD_LETTERED))
+
+
+@dataclass(frozen=True, slots=True)
+class DurationRow:
+    """Flows that took [low, high): all, those that failed, and both by column of time (only columns with any)."""
+
+    low_ns: int
+    high_ns: int | None
+    count: int
+    failed: int
+    cells: dict[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """The table, longest durations first; rows beyond the shortest and the longest flow are left out."""
+
+    start_ns: int
+    end_ns: int
+    rows: tuple[DurationRow, ...]
+
+    @property
+    def most(self) -> int:
+        """The largest number in a cell."""
+        return max((count for row in self.rows for count, _ in row.cells.values()), default=0)
+
+
+def durations(marks: Iterable[FlowMark], start_ns: int, end_ns: int) -> Durations:
+    """Count flows that started in [start, end) by duration and start."""
+    step = max(1, -(-(end_ns - start_ns) // COLUMNS))
+    counts: dict[tuple[int, int], list[int]] = {}
+    for started_ns, duration_ns, status in marks:
+        column = min(max((started_ns - start_ns) // step, 0), COLUMNS - 1)
+        cell = counts.setdefault((_row(duration_ns), column), [0, 0])
+        cell[0] += 1
+        cell[1] += status in _BAD
+    if not counts:
+        return Durations(start_ns, end_ns, ())
+    used = [row for row, _ in counts]
+    low, high = min(used), max(used)
+    while high - low + 1 < FEWEST_ROWS:
+        low, high = max(0, low - 1), min(len(BOUNDS_NS) - 1, high + 1)
+    rows = []
+    for row in range(high, low - 1, -1):
+        cells = {column: (cell[0], cell[1]) for (at, column), cell in sorted(counts.items()) if at == row}
+        rows.append(
+            DurationRow(
+                BOUNDS_NS[row],
+                BOUNDS_NS[row + 1] if row + 1 < len(BOUNDS_NS) else None,
+                sum(count for count, _ in cells.values()),
+                sum(failed for _, failed in cells.values()),
+                cells,
+            )
+        )
+    return Durations(start_ns, end_ns, tuple(rows))
+
+
+def _row(duration_ns: int) -> int:
+    return bisect_right(BOUNDS_NS, max(0, duration_ns)) - 1
