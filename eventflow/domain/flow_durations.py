@@ -18,7 +18,8 @@ BOUNDS_NS = (
 )
 """Where each row begins; the last has no end."""
 COLUMNS = 60
-FEWEST_ROWS = 5
+FEWEST_ROWS, MOST_ROWS = 5, 9
+"""A table that would have more rows has every other bound only."""
 _BAD = frozenset((FlowStatus.FAILED, FlowStatus.DEAD_LETTERED))
 
 
@@ -49,26 +50,22 @@ class Durations:
 
 def durations(marks: Iterable[FlowMark], start_ns: int, end_ns: int) -> Durations:
     """Count flows that started in [start, end) by duration and start."""
-    step = max(1, -(-(end_ns - start_ns) // COLUMNS))
-    counts: dict[tuple[int, int], list[int]] = {}
-    for started_ns, duration_ns, status in marks:
-        column = min(max((started_ns - start_ns) // step, 0), COLUMNS - 1)
-        cell = counts.setdefault((_row(duration_ns), column), [0, 0])
-        cell[0] += 1
-        cell[1] += status in _BAD
+    bounds, counts = BOUNDS_NS, _counted(marks, start_ns, end_ns)
     if not counts:
         return Durations(start_ns, end_ns, ())
-    used = [row for row, _ in counts]
-    low, high = min(used), max(used)
+    low, high = min(counts)[0], max(counts)[0]
+    if high - low + 1 > MOST_ROWS:
+        bounds, counts = BOUNDS_NS[::2], _coarser(counts)
+        low, high = low // 2, high // 2
     while high - low + 1 < FEWEST_ROWS:
-        low, high = max(0, low - 1), min(len(BOUNDS_NS) - 1, high + 1)
+        low, high = max(0, low - 1), min(len(bounds) - 1, high + 1)
     rows = []
     for row in range(high, low - 1, -1):
-        cells = {column: (cell[0], cell[1]) for (at, column), cell in sorted(counts.items()) if at == row}
+        cells = {column: cell for (at, column), cell in sorted(counts.items()) if at == row}
         rows.append(
             DurationRow(
-                BOUNDS_NS[row],
-                BOUNDS_NS[row + 1] if row + 1 < len(BOUNDS_NS) else None,
+                bounds[row],
+                bounds[row + 1] if row + 1 < len(bounds) else None,
                 sum(count for count, _ in cells.values()),
                 sum(failed for _, failed in cells.values()),
                 cells,
@@ -77,5 +74,24 @@ def durations(marks: Iterable[FlowMark], start_ns: int, end_ns: int) -> Duration
     return Durations(start_ns, end_ns, tuple(rows))
 
 
-def _row(duration_ns: int) -> int:
-    return bisect_right(BOUNDS_NS, max(0, duration_ns)) - 1
+_Counts = dict[tuple[int, int], tuple[int, int]]
+"""(row, column) → flows, those that failed."""
+
+
+def _counted(marks: Iterable[FlowMark], start_ns: int, end_ns: int) -> _Counts:
+    step = max(1, -(-(end_ns - start_ns) // COLUMNS))
+    found: _Counts = {}
+    for started_ns, duration_ns, status in marks:
+        column = min(max((started_ns - start_ns) // step, 0), COLUMNS - 1)
+        at = bisect_right(BOUNDS_NS, max(0, duration_ns)) - 1, column
+        count, failed = found.get(at, (0, 0))
+        found[at] = count + 1, failed + (status in _BAD)
+    return found
+
+
+def _coarser(counts: _Counts) -> _Counts:
+    found: _Counts = {}
+    for (row, column), (count, failed) in counts.items():
+        before = found.get((row // 2, column), (0, 0))
+        found[row // 2, column] = before[0] + count, before[1] + failed
+    return found

@@ -21,7 +21,7 @@ from eventflow.web.flow_list import MARKS, STATUSES, Asked, said
 
 LEVELS = 5
 CELL = 10
-SHOWN = 8
+SHOWN = 6
 TICKS = (1, 5, 10, 30, 60, 300, 600, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800)
 MOST_TICKS = 6
 _MS = 1_000_000
@@ -105,7 +105,7 @@ def chart(wanted: Asked, found: FlowFacets, now: datetime) -> Chart | None:
         most=table.most,
         start_ms=start // _MS,
         end_ms=-(-end // _MS),
-        bounds=" ".join("Infinity" if top is None else f"{top / _MS:g}" for top in tops),
+        bounds=" ".join("Infinity" if top is None else str(top // _MS) for top in tops),
     )
 
 
@@ -166,18 +166,14 @@ def groups(wanted: Asked, found: FlowFacets) -> list[dict[str, Any]]:
                 MARKS[status],
             )
         )
-    made = [("Status", statuses, 0)]
+    made = [("Status", statuses)]
     for words, name, names in (
         ("Service", "service", found.services),
         ("Destination", "destination", found.destinations),
         ("Event type", "event", found.event_types),
     ):
-        made.append((words, _choices(wanted, name, names), max(0, len(names) - SHOWN)))
-    return [
-        {"words": words, "choices": choices[:SHOWN], "more": choices[SHOWN:], "left": left}
-        for words, choices, left in made
-        if choices
-    ]
+        made.append((words, _choices(wanted, name, names)))
+    return [{"words": words, "choices": choices[:SHOWN], "more": choices[SHOWN:]} for words, choices in made if choices]
 
 
 def _choices(wanted: Asked, field: str, names: Sequence[tuple[str, int]]) -> list[Choice]:

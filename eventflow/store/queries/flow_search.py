@@ -84,9 +84,9 @@ class Search:
         alike = Counter(row[3] for row in rows)
         services, destinations, events = self._names(alike)
         return FlowFacets(
-            services=tuple(services.most_common(NAMES)),
-            destinations=tuple(destinations.most_common(NAMES)),
-            event_types=tuple(events.most_common(NAMES)),
+            services=_most(services),
+            destinations=_most(destinations),
+            event_types=_most(events),
             statuses=tuple((status_of(code), n) for code, n in Counter(row[2] for row in rows).most_common()),
             lines=tuple(self._mark(*row[:3]) for row in rows),
             looked_at=len(rows) if self._in_index else window.count(),
@@ -199,6 +199,11 @@ class Search:
         """What goes on lasts until now."""
         long = min(duration_ns, LAST_NS // 2)
         return Q(duration_ns__gte=long) | Q(status__in=_OPEN, started_ns__lte=max(0, self._now_ns - long))
+
+
+def _most(names: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """The most frequent ones; equals by name, so that what is shown does not change places by itself."""
+    return tuple(sorted(names.items(), key=lambda one: (-one[1], one[0]))[:NAMES])
 
 
 _OPEN = tuple(map(status_code, OPEN))
