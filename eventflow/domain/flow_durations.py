@@ -12,7 +12,7 @@ from eventflow.domain.flow_summary import FlowStatus
 
 _MS = 1_000_000
 _S = 1_000 * _MS
-BOUNDS_NS = (
+BOUNDS_NS: tuple[int, ...] = (
     *(0, 1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 300 * _MS, 1 * _S, 3 * _S, 10 * _S, 30 * _S),
     *(60 * _S, 300 * _S, 900 * _S, 3_600 * _S, 21_600 * _S, 86_400 * _S),
 )

@@ -139,8 +139,8 @@ def _ticks(start_ns: int, end_ns: int, now: datetime) -> tuple[tuple[float, str]
     """Round times within the chart."""
     start, end = start_ns / 1e9, end_ns / 1e9
     step = next((one for one in TICKS if (end - start) / one <= MOST_TICKS), TICKS[-1])
-    found = []
-    at = math.ceil(start / step) * step
+    found: list[tuple[float, str]] = []
+    at: float = math.ceil(start / step) * step
     while at < end and len(found) <= MOST_TICKS:
         place = (at - start) / (end - start) * 100
         moment = instant(int(at * 1e9))

@@ -143,7 +143,7 @@ def _slots(start: datetime, end: datetime) -> list[slots.Stamp]:
     sql = f"SELECT at, seconds, token FROM {table} WHERE at > %s AND at < %s AND at + seconds > %s"  # noqa: S608  # our own table
     with connection.cursor() as cursor:
         cursor.execute(sql, [first - 3600, last, first])
-        return cursor.fetchall()
+        return [(at, seconds, token) for at, seconds, token in cursor.fetchall()]
 
 
 def _steps(start: datetime, end: datetime, seconds: int) -> list[int]:

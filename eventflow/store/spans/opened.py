@@ -52,7 +52,7 @@ class Opened:
 
     def trace_id(self, row: int) -> str:
         """A row's trace id, in hex."""
-        return self.portion.trace_ids[row].tobytes().hex()
+        return bytes(self.portion.trace_ids[row].tobytes()).hex()
 
     def rows_of(self, key: str) -> set[int]:
         """The rows whose spans carry this key."""
