@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterator
 from functools import cached_property, lru_cache
 
 import numpy as np
-import zstandard
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, ids
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
+from eventflow.store.spans.index import decompressed
 from eventflow.store.spans.keys import Ids, flows_of, messages_of, read_whole
 from eventflow.store.spans.rows import select
 
@@ -26,7 +26,7 @@ class Opened:
     """One chunk."""
 
     def __init__(self, body: bytes) -> None:
-        plain = zstandard.ZstdDecompressor().decompress(body)
+        plain = decompressed(body)
         self._form = form.form()
         self.portion: Portion = together([plain], [self._form.scan(plain)])
         self._spans: dict[int, Span] = {}
