@@ -4,7 +4,7 @@ Frozen values only. Nothing here reads a store; `next_cursor` is opaque to every
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TypeAlias
 
 from eventflow.domain.flow_summary import FlowStatus, FlowSummary
 
@@ -48,12 +48,8 @@ class FlowPage:
     places: tuple[int, int] = (0, 0)
 
 
-class FlowMark(NamedTuple):
-    """A flow as a dot in a picture of many."""
-
-    started_ns: int
-    duration_ns: int
-    status: FlowStatus
+FlowMark: TypeAlias = tuple[int, int, bool]
+"""A flow as a dot in a picture of thousands: started_ns, duration_ns, and whether it failed or was dead-lettered."""
 
 
 @dataclass(frozen=True, slots=True)

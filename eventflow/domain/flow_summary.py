@@ -20,6 +20,8 @@ class FlowStatus(StrEnum):
 
 OPEN = (FlowStatus.WAITING, FlowStatus.RUNNING)
 """Not ended: they last until now."""
+BAD = (FlowStatus.DEAD_LETTERED, FlowStatus.FAILED)
+"""Ended, and not as it should have."""
 STATUS_WORDS = {
     FlowStatus.DEAD_LETTERED: "Dead-lettered",
     FlowStatus.FAILED: "Failed",

@@ -70,10 +70,10 @@ def chart(wanted: Asked, found: FlowFacets, now: datetime) -> Chart | None:
     if not found.lines:
         return None
     query = wanted.query(now)
-    first = min(line.started_ns for line in found.lines)
+    first = min(found.lines)[0]
     # What was not counted is no empty stretch of time; neither is all the time before the first flow.
     start = first if query.since_ns is None or not found.complete else max(0, query.since_ns)
-    last = max(line.started_ns for line in found.lines)
+    last = max(found.lines)[0]
     end = max(last + 1, nanoseconds(now) if query.until_ns is None else query.until_ns)
     table = durations(found.lines, start, end)
     longest = max((row.count for row in table.rows), default=0) or 1

@@ -5,7 +5,7 @@ Bounded, and never a silent cap: a page and a count say how many lines they look
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_query import FlowFacets, FlowMark, FlowPage, FlowQuery
-from eventflow.domain.flow_summary import OPEN
+from eventflow.domain.flow_summary import BAD, OPEN
 from eventflow.store.models import FlowPattern, FlowRow
 from eventflow.store.queries import flows
 from eventflow.store.spans import search
@@ -88,7 +88,7 @@ class Search:
             destinations=_most(destinations),
             event_types=_most(events),
             statuses=tuple((status_of(code), n) for code, n in Counter(row[2] for row in rows).most_common()),
-            lines=tuple(self._mark(*row[:3]) for row in rows),
+            lines=self._marks(rows),
             looked_at=len(rows) if self._in_index else window.count(),
             complete=end is None,
         )
@@ -96,9 +96,14 @@ class Search:
     def _page(self, rows: Sequence[FlowRow], end: "_Place | None", looked_at: int) -> FlowPage:
         return FlowPage(tuple(map(summary_of, rows)), str(end) if end else None, looked_at, self._places)
 
-    def _mark(self, started_ns: int, duration_ns: int, status: int) -> FlowMark:
-        lasts = max(self._now_ns - started_ns, duration_ns) if status in _OPEN else duration_ns
-        return FlowMark(started_ns, lasts, status_of(status))
+    def _marks(self, rows: Iterable[tuple[int, int, int, int]]) -> tuple[FlowMark, ...]:
+        now_ns, is_open, bad = self._now_ns, _OPEN, _BAD
+        return tuple(
+            [
+                (started, max(now_ns - started, long) if status in is_open else long, status in bad)
+                for started, long, status, _ in rows
+            ]
+        )
 
     def _names(self, alike: Mapping[int, int]) -> tuple[Counter[str], Counter[str], Counter[str]]:
         """The services, destinations and event types of patterns, by their numbers of flows."""
@@ -206,7 +211,8 @@ def _most(names: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(names.items(), key=lambda one: (-one[1], one[0]))[:NAMES])
 
 
-_OPEN = tuple(map(status_code, OPEN))
+_OPEN = frozenset(map(status_code, OPEN))
+_BAD = frozenset(map(status_code, BAD))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from eventflow.store.spans.text import fit
 
 KEYS_PER_TRACE = 500
 """A trace that links to more flows than this (a huge batch) belongs to the first of them by name."""
+TOGETHER = 64
 ROUNDS = 16
 """How many links deep an id is inherited."""
 
@@ -91,14 +92,15 @@ class Reader:
         return [(name, self._hashes[name][0], found[name]) for name in names]
 
     def _learn(self, trace_ids: Collection[str]) -> None:
-        """Look up where spans of these traces are and where links to them, both at once."""
+        """The hashes of traces. Of a few, as a flow has, spans and links to them are looked up at once."""
         new = [name for name in trace_ids if name not in self._hashes]
         if not new:
             return
         hashes = _hash_of(new)
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
-        self._look_up({one >> 16 for one in (*places, *links)})
+        if len(new) <= TOGETHER:
+            self._look_up({one >> 16 for one in (*places, *links)})
 
     def _look_up(self, short: Collection[int]) -> None:
         found = index.chunks_of(short)
