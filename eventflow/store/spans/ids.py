@@ -8,10 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from eventflow.store.spans.columns import U64, Ints, mixed
+from eventflow.store.spans.columns import MIX, MIX2, U64, Ints, mixed
 
 _KEY, _MESSAGE, _TRACE, _LINKED, _VALUE = 0x6B, 0x6D, 0x74, 0x6C, 0x76
 _LANE = 8
+_ALL = 2**64 - 1
+_MIX, _MIX2 = int(MIX), int(MIX2)
 
 
 @lru_cache(maxsize=4_096)
@@ -51,8 +53,19 @@ def of_values(names: U64, values: U64) -> U64:
 
 
 def hashed(text: bytes) -> U64:
-    """The hash of a text, as `texts` gives it."""
-    return texts([text], np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([len(text)]))
+    """The hash of one text, as `texts` gives it: arrays would take ten times as long for it."""
+    found = _mixed(len(text), 1)
+    for offset in range(0, len(text), _LANE):
+        found = _mixed(found ^ int.from_bytes(text[offset : offset + _LANE], "little"), 2)
+    return np.array([found], np.uint64)
+
+
+def _mixed(value: int, salt: int) -> int:
+    """`columns.mixed` of one number."""
+    found = (value ^ salt) * _MIX & _ALL
+    found ^= found >> 32
+    found = found * _MIX2 & _ALL
+    return found ^ found >> 32
 
 
 def texts(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
