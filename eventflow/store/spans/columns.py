@@ -18,16 +18,16 @@ Ints: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = NDArray[Any]
 
-MIX = np.uint64(0xFF51AFD7ED558CCD)
-MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+_MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(32)
 
 
 def mixed(values: U64, salt: int = 0) -> U64:
     """A 64-bit hash of 64-bit values, well spread; `salt` keeps different uses apart."""
-    found: U64 = (values ^ np.uint64(salt)) * MIX
+    found: U64 = (values ^ np.uint64(salt)) * _MIX
     found ^= found >> _SHIFT
-    found *= MIX2
+    found *= _MIX2
     found ^= found >> _SHIFT
     return found
 

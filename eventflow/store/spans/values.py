@@ -7,6 +7,7 @@ import numpy as np
 
 from eventflow.domain.columns import Format
 from eventflow.store.spans import ids
+from eventflow.store.spans.arrays import text_hashes
 from eventflow.store.spans.columns import U64, Ints, Portion
 
 
@@ -17,7 +18,7 @@ def of_portion(portion: Portion, form: Format) -> U64:
     numbers, place = np.unique(portion.value_name, return_inverse=True)
     names = np.array([_name(form.names[number]) for number in numbers.tolist()], np.uint64)
     places = (portion.value_request, portion.value_offset, portion.value_length)
-    return ids.of_values(names[place], ids.texts(portion.bodies, *(one.astype(np.int64) for one in places)))
+    return ids.of_values(names[place], text_hashes(portion.bodies, *(one.astype(np.int64) for one in places)))
 
 
 def of_text(name: str, value: str, form: Format) -> U64:
