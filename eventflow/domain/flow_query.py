@@ -40,12 +40,14 @@ class FlowPage:
 
     looked_at  how many flows the store looked at to fill this page, so that "none found" can say where it looked
     places     of how many places that hold a wanted attribute how many were looked at; equal when it was all
+    first_ids  how many flows the text was taken to mean, when it may mean more; 0 when these were all
     """
 
     rows: tuple[FlowSummary, ...]
     next_cursor: str | None = None
     looked_at: int = 0
     places: tuple[int, int] = (0, 0)
+    first_ids: int = 0
 
 
 FlowMark: TypeAlias = tuple[int, int, bool]

@@ -296,6 +296,13 @@ def test_durations_narrow_from_both_sides_and_what_goes_on_lasts_until_now(thirt
     assert mark == (sent.start_ns, 20 * second, False)
 
 
+def test_an_id_that_may_mean_many_flows_says_that_it_was_taken_for_some(thirty, monkeypatch):
+    assert flow_search.page(FlowQuery(text="order-0"), None, 50, NOW).first_ids == 0
+    monkeypatch.setattr(flows, "FOUND", 10)
+    found = flow_search.page(FlowQuery(text="order-0"), None, 50, NOW)
+    assert (len(found.rows), found.first_ids) == (10, 10)
+
+
 def test_counts_say_when_they_are_not_of_all(thirty, monkeypatch):
     facets = flow_search.facets(FlowQuery(), NOW)
     assert (facets.looked_at, len(facets.lines), facets.complete) == (30, 30, True)

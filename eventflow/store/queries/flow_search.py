@@ -54,6 +54,7 @@ class Search:
     def __init__(self, query: FlowQuery, now: datetime) -> None:
         self.query = query
         self._now_ns = nanoseconds(now)
+        self._first_ids = 0
 
     def page(self, cursor: str | None, limit: int) -> FlowPage:
         """A page of flows. Raises ValueError for a cursor this function did not give."""
@@ -94,7 +95,9 @@ class Search:
         )
 
     def _page(self, rows: Sequence[FlowRow], end: "_Place | None", looked_at: int) -> FlowPage:
-        return FlowPage(tuple(map(summary_of, rows)), str(end) if end else None, looked_at, self._places)
+        return FlowPage(
+            tuple(map(summary_of, rows)), str(end) if end else None, looked_at, self._places, self._first_ids
+        )
 
     def _marks(self, rows: Iterable[tuple[int, int, int, int]]) -> tuple[FlowMark, ...]:
         now_ns, is_open, bad = self._now_ns, _OPEN, _BAD
@@ -128,7 +131,9 @@ class Search:
         """The flows that ids and attributes leave; None where nothing was said of them."""
         kept = [one.keys for one in self._values]
         if self.query.text.strip():
-            kept.append(frozenset(flows.find(self.query.text)))
+            meant = flows.find(self.query.text)
+            self._first_ids = len(meant) if len(meant) >= flows.FOUND else 0
+            kept.append(frozenset(meant))
         return frozenset.intersection(*kept) if kept else None
 
     def _lines(self, **of: Collection[object]) -> QuerySet[FlowRow]:

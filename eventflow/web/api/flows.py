@@ -50,6 +50,7 @@ class FlowPage(Schema):
     """`looked_at` is how many flows were looked at to fill this page; pass `next_cursor` as `cursor` to go on.
 
     places  how many stored chunks may hold the wanted attributes; `places_looked_at` of them were looked at, the newest
+    first_ids  not 0 when the id given may mean more flows than these
     """
 
     items: list[FlowRow]
@@ -57,6 +58,7 @@ class FlowPage(Schema):
     looked_at: int
     places: int
     places_looked_at: int
+    first_ids: int
 
 
 class FlowFilters(Schema):
@@ -210,6 +212,7 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
         "looked_at": page.looked_at,
         "places": page.places[1],
         "places_looked_at": page.places[0],
+        "first_ids": page.first_ids,
     }
 
 

@@ -108,6 +108,7 @@ def list_context(wanted: flow_list.Asked, found: FlowPage, searched: Sequence[st
         "unknown": [one.partition("=")[0] for one in wanted.attributes if one.partition("=")[0] not in searched],
         "searched": searched,
         "places": places,
+        "first_ids": found.first_ids,
         "places_looked": looked,
         "rows": flow_list.rows(found.rows, now),
         "looked_at": found.looked_at,
