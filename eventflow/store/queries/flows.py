@@ -5,8 +5,7 @@ stored lines.
 """
 
 from datetime import datetime
-from heapq import merge
-from itertools import islice, product
+from itertools import product
 
 from django.db import connection
 from django.db.models import Count, Q, QuerySet
@@ -49,9 +48,11 @@ def recent_failed(limit: int) -> list[FlowSummary]:
     """The newest flows that are failed or dead-lettered."""
     # Of each kind by itself: an index has those in order.
     kinds = product((status_code(FlowStatus.FAILED), status_code(FlowStatus.DEAD_LETTERED)), (False, True))
-    rows = [_newest(FlowRow.objects.filter(status=status, plumbing__in=[plain]))[:limit] for status, plain in kinds]
-    found = merge(*rows, key=lambda row: (-row.started_ns, -row.pk))
-    return [summary_of(row) for row in islice(found, limit)]
+    newest = Q()
+    for status, plain in kinds:
+        some = FlowRow.objects.filter(status=status, plumbing__in=[plain]).order_by("-started_ns", "-pk")
+        newest |= Q(pk__in=some.values("pk")[:limit])
+    return [summary_of(row) for row in _newest(FlowRow.objects.filter(newest))[:limit]]
 
 
 def counts(since: datetime, now: datetime) -> dict[FlowStatus, int]:
