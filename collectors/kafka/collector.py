@@ -67,7 +67,6 @@ class KafkaCollector:
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
-        self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
@@ -96,8 +95,9 @@ class KafkaCollector:
     async def _cycle(self, emit: Emit) -> None:
         started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
         await self._look_at_topics()
-        shared = await self._look_at_share_groups()
-        groups = [*await self._look_at_groups(), *shared]
+        listed = [group for group in await self._client.groups() if group.state not in GONE]
+        shared = await self._shares.look(self._client, listed)
+        groups = [*await self._look_at_groups([group for group in listed if group.kind != parse.SHARE]), *shared]
         self._groups |= {group.name: group for group in shared}
         ends, now = await self._look_at_ends()
         self._shares.count(shared, ends.end)
@@ -130,7 +130,6 @@ class KafkaCollector:
         if not self._due("topics", (SOON_SECONDS if count <= FEW_PARTITIONS else SLOW_SECONDS) if count else 0):
             return
         before, self._topics = self._topics, await self._client.topics()
-        self._partitions = {topic: [Partition(topic, n) for n in range(count)] for topic, count in self._topics.items()}
         self._rights[TOPICS] = "allowed" if self._topics else "unknown"
         if before.keys() != self._topics.keys():
             self._asked_at.pop("starts", None)
@@ -139,9 +138,8 @@ class KafkaCollector:
                 self._start.pop(partition, None)
                 self._times.pop(partition, None)
 
-    async def _look_at_groups(self) -> list[Group]:
+    async def _look_at_groups(self, groups: list[Group]) -> list[Group]:
         """Groups with members and commits. Members are asked for when the state changed, else once a minute in turn."""
-        groups = [group for group in await self._client.groups() if group.state not in GONE]
         now = time.monotonic()
         for group in groups:
             known = self._groups.get(group.name)
@@ -166,23 +164,14 @@ class KafkaCollector:
             self._rights[COMMITS] = "denied" if refused or self._shares.refused else "allowed"
         return [group for group in groups if group.name not in refused | self._silent]
 
-    async def _look_at_share_groups(self) -> list[Group]:
-        """Asked for by their own requests; which there are, only now and then."""
-        if self._due("share groups", SOON_SECONDS):
-            await self._shares.find(self._client)
-        groups = [group for group in await self._shares.look(self._client) if group.state not in GONE]
-        return groups
-
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
-        every = [partition for partitions in self._partitions.values() for partition in partitions]
-        if self._due("starts", SLOW_SECONDS if len(every) > FEW_PARTITIONS else STARTS_SECONDS):
-            answer = await self._client.offsets(dict.fromkeys(every, EARLIEST))
-            self._start = {partition: offset for partition, (offset, _) in answer.found.items()}
-        answer = await self._client.offsets(dict.fromkeys(every, LATEST))
-        if len(answer.found) + len(answer.refused) < len(every):
+        every = sum(self._topics.values())
+        if self._due("starts", SLOW_SECONDS if every > FEW_PARTITIONS else STARTS_SECONDS):
+            self._start = (await self._client.edges(EARLIEST)).found
+        ends = await self._client.edges(LATEST)
+        if len(ends.found) + len(ends.refused) < every:
             self._asked_at.pop("topics", None)  # a leader moved: ask who leads now
-        ends = {partition: offset for partition, (offset, _) in answer.found.items()}
-        return Ends(self._start, ends, answer.refused), datetime.now(UTC)
+        return Ends(self._start, ends.found, ends.refused), datetime.now(UTC)
 
     async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
         """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
@@ -224,7 +213,7 @@ class KafkaCollector:
             await self._transactions.look(self._client, self._times.keys(), ends, int(now.timestamp() * 1000))
 
     def _take(self, answer: Answer, questions: Mapping[Partition, int], ends: Ends) -> None:
-        for partition, (offset, at) in answer.found.items():
+        for partition, (offset, at) in answer.items():
             known = at is not None and offset >= 0
             self._times[partition].answered(questions[partition], offset if known else None, at, ends.end[partition])
 
@@ -242,8 +231,8 @@ class KafkaCollector:
         at = {place.topic: place for place in places}
         samples = []
         for topic, count in self._topics.items():
-            last = [ends.end.get(partition) for partition in self._partitions[topic]]
-            first = [ends.start.get(partition) for partition in self._partitions[topic]]
+            last = [ends.end.get(partition) for partition in self._client.partitions[topic]]
+            first = [ends.start.get(partition) for partition in self._client.partitions[topic]]
             total = parse.total(last)
             place = at.get(topic)
             of = self._finder.letters_of(place, self._topics, self._groups) if place else ()
