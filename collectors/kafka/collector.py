@@ -19,9 +19,9 @@ from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
 from collectors.kafka.topic_settings import TopicSettings
 from collectors.kafka.transactions import Transactions
+from collectors.members import MemberNews
 from eventflow.domain.observations import (
     DestinationSample,
-    GroupMember,
     GroupMembers,
     LagSample,
     Observation,
@@ -70,7 +70,7 @@ class KafkaCollector:
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
-        self._consumers: dict[str, tuple[GroupMember, ...]] = {}
+        self._news = MemberNews()
         self._asked_at: dict[str, float] = {}
         self._silent: set[str] = set()
 
@@ -83,7 +83,7 @@ class KafkaCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ), "unknown")
         self._asked_at.clear()
-        self._consumers.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             whole = await self._client.may_see_all_groups()
@@ -263,14 +263,13 @@ class KafkaCollector:
 
     def _members(self, groups: list[Group], now: datetime) -> list[GroupMembers]:
         """Who is in which group, where that changed since it was told last."""
-        found = []
-        for group in groups:
-            if group.consumers is not None and self._consumers.get(group.name) != group.consumers:
-                self._consumers[group.name] = group.consumers
-                found.append(GroupMembers(self.name, self.system, group.name, now, group.consumers))
-        for gone in self._consumers.keys() - self._groups.keys():
-            del self._consumers[gone]
-        return found
+        there = [
+            GroupMembers(self.name, self.system, group.name, now, group.consumers)
+            for group in groups
+            if group.consumers is not None
+        ]
+        self._news.forget(keep={(name, None) for name in self._groups})
+        return [found for found in there if self._news.is_news(found)]
 
     def _status(self, started: float, calls: int, received: int) -> SourceStatus:
         return SourceStatus(

@@ -12,11 +12,12 @@ from typing import Any
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.members import MemberNews
 from collectors.nats import parse
 from collectors.nats.client import Client, GoneError, NotAllowedError
 from collectors.nats.letters import ADVISORY_SUBJECTS, Letters, Look
 from collectors.nats.places import Finder, Known, Place, Stream
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, Observation, SourceStatus
 
 POLL_SECONDS = 2.0
 MAX_SUBJECTS = 1000
@@ -50,6 +51,7 @@ class NatsCollector:
         """Where each consumer stood, and when its oldest waiting message was stored."""
         self._listening: set[str] = set()
         self._crowded: set[str] = set()
+        self._news = MemberNews()
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -60,6 +62,7 @@ class NatsCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, CONSUMERS, READ), "unknown")
         self._listening.clear()
+        self._news.forget()
         self.forget_positions()
         try:
             await self._client.connect()
@@ -196,12 +199,12 @@ class NatsCollector:
 
     async def _lags(
         self, streams: list[Stream], consumers: Mapping[str, list[dict[str, Any]]], now: datetime
-    ) -> list[LagSample]:
+    ) -> list[Observation]:
         pairs = [(stream, consumer) for stream in streams for consumer in consumers.get(stream.name, ())]
         there = {(stream.name, str(consumer.get("name", ""))) for stream, consumer in pairs}
         self._positions = {key: known for key, known in self._positions.items() if key in there}
         oldest = await asyncio.gather(*(self._oldest(stream, consumer) for stream, consumer in pairs))
-        return [
+        lags = [
             parse.lag(
                 self.name,
                 {"config": stream.config, "state": stream.state},
@@ -212,6 +215,9 @@ class NatsCollector:
             )
             for (stream, consumer), at in zip(pairs, oldest, strict=True)
         ]
+        readers = [parse.readers(self.name, lag, pair[1]) for lag, pair in zip(lags, pairs, strict=True)]
+        self._news.forget(keep={(lag.group, lag.destination) for lag in lags})
+        return [*lags, *(found for found in readers if self._news.is_news(found))]
 
     async def _oldest(self, stream: Stream, consumer: Mapping[str, Any]) -> datetime | None:
         """When the oldest message not done by this consumer was stored: one read per filter, only if one waits."""

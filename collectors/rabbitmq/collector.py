@@ -21,6 +21,7 @@ from collectors.rabbitmq import letters, parse
 from collectors.rabbitmq.amqp import Amqp
 from collectors.rabbitmq.client import Client, NotAllowedError
 from collectors.rabbitmq.parse import Details, Numbers, Queue
+from collectors.rabbitmq.readers import Readers
 from collectors.rabbitmq.routes import Map, Route, settings
 from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
 
@@ -75,6 +76,7 @@ class RabbitMqCollector:
         self._page = 1
         self._detailed_at = 0.0
         self._silent: str = ""
+        self._readers = Readers()
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
@@ -82,6 +84,7 @@ class RabbitMqCollector:
         if self._client.address.metrics:
             self._rights[METRICS] = "unknown"
         self._shape, self._details, self._page, self._detailed_at = None, {}, 1, 0.0
+        self._readers.forget()
         try:
             overview = await self._client.connect()
             self._version = str(overview.get("rabbitmq_version", ""))
@@ -112,6 +115,7 @@ class RabbitMqCollector:
             ) from None
         now = datetime.now(UTC)
         samples: list[Observation] = [*self._destinations(shape, told, now), *self._lags(shape, told, now)]
+        samples += await self._readers.look(self._client, self.name, told, clock, now)
         if samples:
             await emit(samples)
         await self._take(shape, told, emit, now)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from collectors.rabbitmq.parse import dicts
+
 MAX_KEYS = 50
 
 
@@ -44,13 +46,13 @@ class Map:
     def of(cls, exchanges: object, bindings: object, queues: Iterable[str]) -> "Map":
         """From the management API's lists."""
         found = cls(queues=set(queues))
-        for one in _dicts(exchanges):
+        for one in dicts(exchanges):
             name = str(one.get("name", ""))
             found.exchanges[name] = str(one.get("type", ""))
             alternate = (one.get("arguments") or {}).get("alternate-exchange")
             if isinstance(alternate, str):
                 found.alternates[name] = alternate
-        for one in _dicts(bindings):
+        for one in dicts(bindings):
             binding = Binding(
                 str(one.get("source", "")),
                 str(one.get("destination", "")),
@@ -137,7 +139,3 @@ def settings(arguments: object, policy: object) -> dict[str, Any]:
     for name, value in (arguments if isinstance(arguments, dict) else {}).items():
         merged[str(name).removeprefix("x-")] = value
     return merged
-
-
-def _dicts(answer: object) -> list[dict[str, Any]]:
-    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []

@@ -6,9 +6,10 @@ a bounded part of the key space; what can't be seen is said in the status, with 
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from collectors.base import CollectorError, Emit, poll
+from collectors.members import MemberNews
 from collectors.redis_streams import parse
 from collectors.redis_streams.backlog import Backlogs, Ready
 from collectors.redis_streams.client import Client
@@ -16,13 +17,15 @@ from collectors.redis_streams.letters import Letters, Look, Place
 from collectors.redis_streams.parse import Group, Stream
 from collectors.redis_streams.ranks import EntryId, text
 from collectors.redis_streams.resp import Command, Refusal
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, GroupMembers, LagSample, Observation, SourceStatus
 
 POLL_SECONDS = 2.0
 SCAN_KEYS = 1000
 SCANS_A_CYCLE = 20
 """Walking 20,000 keys takes the server some 25 ms."""
-IDLE_MS = 60_000
+IDLE = timedelta(seconds=60)
+MEMBERS_SECONDS = 60.0
+"""How often the consumers of every group are asked for; those of a group that has something to do in every cycle."""
 
 LIST, GROUPS, PENDING, READ = "list streams", "read groups", "read pending entries", "read entries"
 
@@ -52,6 +55,9 @@ class RedisStreamsCollector:
         self._cursor: bytes = b"0"
         self._unseen: set[str] = set()
         self._lost: dict[str, int] = {}
+        self._members_at: dict[tuple[bytes, bytes], tuple[float, int]] = {}
+        """When each group's consumers were asked for last, and how many there were."""
+        self._news = MemberNews()
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -62,6 +68,8 @@ class RedisStreamsCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, GROUPS, PENDING, READ), "unknown")
         self._passing, self._cursor = set(), b"0"
+        self._members_at.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             await self._probe()
@@ -95,7 +103,8 @@ class RedisStreamsCollector:
         streams, now = [stream for stream, _ in found], datetime.now(UTC)
         self._backlogs.learn(streams)
         places = self._letters.places(streams)
-        samples: list[Observation] = [*self._destinations(streams, places, now), *await self._lags(found, now)]
+        lags, members = await self._lags(found, now)
+        samples: list[Observation] = [*self._destinations(streams, places, now), *lags, *members]
         if samples:
             await emit(samples)
         if self._rights[READ] != "denied":
@@ -163,7 +172,9 @@ class RedisStreamsCollector:
                 dead_letter_certainty=place.certainty if place else None,
             )  # fmt: skip
 
-    async def _lags(self, found: Sequence[tuple[Stream, list[Group]]], now: datetime) -> list[LagSample]:
+    async def _lags(
+        self, found: Sequence[tuple[Stream, list[Group]]], now: datetime
+    ) -> tuple[list[LagSample], list[GroupMembers]]:
         asked = [(stream, group) for stream, groups in found for group in groups]
         told = await self._backlogs.ready(self._client, asked)
         if self._backlogs.denied:
@@ -172,7 +183,8 @@ class RedisStreamsCollector:
             i for i, ((_, group), ready) in enumerate(zip(asked, told, strict=True)) if ready.count or group.pending
         ]
         oldest = dict(zip(waiting, await self._oldest([(*asked[i], told[i]) for i in waiting]), strict=True))
-        members = dict(zip(waiting, await self._members([asked[i] for i in waiting]), strict=True))
+        known = await self._members(asked, set(waiting), now)
+        members = {i: parse.active(there.members, now - IDLE) for i, there in known.items() if i in oldest}
         self._lost = {}
         samples = []
         for index, ((stream, group), ready) in enumerate(zip(asked, told, strict=True)):
@@ -192,7 +204,8 @@ class RedisStreamsCollector:
                     subscriptions=(stream.name,),
                 )
             )  # fmt: skip
-        return samples
+        self._news.forget(keep={(parse.shown(group.name), stream.name) for stream, group in asked})
+        return samples, [there for there in known.values() if there.members is not None and self._news.is_news(there)]
 
     async def _oldest(self, waiting: Sequence[tuple[Stream, Group, Ready]]) -> list[EntryId | None]:
         """The id, and with it the time, of the oldest entry that is not done: pending, else the next to be read."""
@@ -222,10 +235,40 @@ class RedisStreamsCollector:
             found.append(first)
         return min((one for one in found if one is not None), default=None)
 
-    async def _members(self, waiting: Sequence[tuple[Stream, Group]]) -> list[int | None]:
-        """Consumers heard of lately. Where nothing waits a blocked reader can't be told from one that left."""
-        answers = await self._client.ask([("XINFO", "CONSUMERS", stream.key, group.name) for stream, group in waiting])
-        return [parse.active(answer, IDLE_MS) for answer in answers]
+    async def _members(
+        self, asked: Sequence[tuple[Stream, Group]], waiting: set[int], now: datetime
+    ) -> dict[int, GroupMembers]:
+        """Consumers of the groups that have something to do, that got more or fewer, or that were not asked for lately.
+
+        How many of them are there is told only of the first: where nothing waits, a blocked reader can't be told from
+        one that left.
+        """
+        clock = time.monotonic()
+        before, self._members_at = self._members_at, {}
+        due = sorted((before.get((s.key, g.name), (0.0, -1))[0], i) for i, (s, g) in enumerate(asked))
+        share = max(1, int(len(asked) * self.seconds / MEMBERS_SECONDS) + 1)
+        turn = {i for at, i in due[:share] if clock - at >= MEMBERS_SECONDS}
+        chosen = []
+        for i, (stream, group) in enumerate(asked):
+            key = stream.key, group.name
+            at, many = before.get(key, (0.0, group.consumers))
+            if i in waiting or i in turn or many != group.consumers:
+                chosen.append(i)
+                at = clock
+            self._members_at[key] = at, group.consumers
+        commands: list[Command] = [("XINFO", "CONSUMERS", asked[i][0].key, asked[i][1].name) for i in chosen]
+        answers = await self._client.ask(commands)
+        return {
+            i: GroupMembers(
+                self.name,
+                self.system,
+                parse.shown(asked[i][1].name),
+                now,
+                parse.consumers(answer, now),
+                destination=asked[i][0].name,
+            )
+            for i, answer in zip(chosen, answers, strict=True)
+        }
 
     def _note(self, right: str, answer: object) -> None:
         denied = isinstance(answer, Refusal) and answer.code == "NOPERM"
