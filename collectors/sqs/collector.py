@@ -14,10 +14,11 @@ from functools import partial
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.members import MemberNews
 from collectors.sqs import letters, parse
 from collectors.sqs.client import Client, NotAllowedError
 from collectors.sqs.parse import Queue
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, GroupMembers, LagSample, Observation, SourceStatus
 
 POLL_SECONDS = 30.0
 SHAPE_SECONDS = 120.0
@@ -25,6 +26,10 @@ SHAPE_SECONDS = 120.0
 AGE_SECONDS = 60.0
 AGE_ERROR_SECONDS = 60.0
 
+NOT_TOLD = (
+    "SQS tells neither who receives nor how many messages came or went, and what waits at two moments does not tell "
+    "it either: readers and rates are known from spans."
+)
 LIST, NUMBERS, SOURCES, AGES = "list queues", "read queue attributes", "list dead-letter sources", "read ages"
 
 
@@ -57,6 +62,7 @@ class SqsCollector:
         self._unseen: set[str] = set()
         self._left: dict[str, str] = {}
         self._hasty: list[str] = []
+        self._news = MemberNews()
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
@@ -64,6 +70,7 @@ class SqsCollector:
         if self._client.address.cloudwatch:
             self._rights[AGES] = "unknown"
         self._asked_at.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             await poll(lambda: self._cycle(emit), self.seconds)
@@ -80,6 +87,7 @@ class SqsCollector:
         now = datetime.now(UTC)
         await self._look_at_ages(queues, now)
         samples: list[Observation] = [*self._destinations(queues, now), *self._lags(queues, now)]
+        samples += self._readers(queues, now)
         if samples:
             await emit(samples)
         await self._take(queues, emit, now)
@@ -221,6 +229,17 @@ class SqsCollector:
                 )
             )  # fmt: skip
         return samples
+
+    def _readers(self, queues: Sequence[Queue], now: datetime) -> list[GroupMembers]:
+        """That nobody is named, and no rate: what waits says neither what came nor what went."""
+        found = []
+        for queue in queues:
+            told = {"delayed": queue.delayed, "most receives": queue.max_receives}
+            words = tuple((name, str(count)) for name, count in told.items() if count is not None)
+            if queue.name not in self._shape.letters:
+                found.append(GroupMembers(self.name, self.system, queue.name, now, None, queue.name, words, NOT_TOLD))
+        self._news.forget(keep={(queue.name, queue.name) for queue in queues})
+        return [one for one in found if self._news.is_news(one)]
 
     def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
         return SourceStatus(
