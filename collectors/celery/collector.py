@@ -22,6 +22,7 @@ from collectors.celery.events import Events
 from collectors.celery.parse import NotAllowedError, Seen
 from collectors.celery.tallies import Tally
 from collectors.closing import closed, ended
+from collectors.cost import Cost
 from collectors.members import MemberNews
 from eventflow.domain.observations import (
     DestinationSample,
@@ -114,7 +115,7 @@ class CeleryCollector:
             self._deaf = error
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         self._check_hearing()
         if not self._found_at or time.monotonic() - self._found_at >= min(FIND_SECONDS, 5 * self.seconds):
             await self._find(emit)
@@ -129,7 +130,7 @@ class CeleryCollector:
             page = self._events.letters[:PAGE]
             await emit(page)
             del self._events.letters[: len(page)]
-        await emit([self._status("ok", started, calls, received, seen)])
+        await emit([self._status("ok", cost, seen)])
 
     def _queues(self) -> list[str]:
         named = self._client.address.queues
@@ -147,13 +148,13 @@ class CeleryCollector:
     # What Redis tells
 
     async def _find(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             found = await self._client.bindings()
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
             if not self._client.address.queues:
-                await emit([self._status("blind", started, calls, received, None)])
+                await emit([self._status("blind", cost, None)])
                 raise CollectorError(
                     f"can't find queues: allow +scan and +smembers, or name them with ?queues=a+b. {refusal}"
                 ) from None
@@ -244,7 +245,7 @@ class CeleryCollector:
             "" if alone else NO_READERS,
         )
 
-    def _status(self, state: str, started: float, calls: int, received: int, seen: Seen | None) -> SourceStatus:
+    def _status(self, state: str, cost: Cost, seen: Seen | None) -> SourceStatus:
         now = datetime.now(UTC)
         online = [worker for worker in self._events.workers.values() if worker.online(now)]
         counters = {
@@ -256,18 +257,17 @@ class CeleryCollector:
             counters["tasks held by workers"] = seen.held_count
         if seen is not None and seen.held is not None:
             counters["tasks waiting for their time"] = sum(1 for task in seen.held if task.eta and task.eta > now)
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            now,
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            counters=counters,
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                now,
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                counters=counters,
+            )
         )
 
     def _remarks(self) -> list[str]:

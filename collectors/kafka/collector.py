@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from collectors.base import Emit, poll
+from collectors.cost import Cost
 from collectors.kafka import parse
 from collectors.kafka.client import EARLIEST, LATEST, Answer, Client, NotAllowedError
 from collectors.kafka.letters import Letters, Look
@@ -43,7 +44,10 @@ TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ = (
 
 
 class KafkaCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -93,7 +97,7 @@ class KafkaCollector:
             await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         await self._look_at_topics()
         listed = [group for group in await self._client.groups() if group.state not in GONE]
         shared = await self._shares.look(self._client, listed)
@@ -114,7 +118,7 @@ class KafkaCollector:
             refused = await self._letters.read(look)
             if refused is not None:
                 self._rights[READ] = "denied" if refused else "allowed"
-        await emit([self._status(started, calls, received)])
+        await emit([self._status(cost)])
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -271,19 +275,18 @@ class KafkaCollector:
         self._news.forget(keep={(name, None) for name in self._groups})
         return [found for found in there if self._news.is_news(found)]
 
-    def _status(self, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            "ok",
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                "ok",
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

@@ -5,13 +5,13 @@ can't be seen is said in the status, with the right that is missing. Ephemeral c
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.cost import Cost
 from collectors.members import MemberNews
 from collectors.nats import parse
 from collectors.nats.client import Client, GoneError, NotAllowedError
@@ -28,7 +28,10 @@ LIST, CONSUMERS, READ, ADVISORIES = "list streams", "list consumers", "read mess
 
 
 class NatsCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -80,7 +83,7 @@ class NatsCollector:
             self._rights[READ] = "denied"
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         self._client.check()
         streams, server_now = await self._streams(emit)
         now = _now()
@@ -98,17 +101,17 @@ class NatsCollector:
                 )
             except NotAllowedError:
                 self._rights[READ] = "denied"
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     # What the server tells
 
     async def _streams(self, emit: Emit) -> tuple[list[Stream], datetime | None]:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             found = await self._client.streams()
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
-            await emit([self._status("blind", started, calls, received)])
+            await emit([self._status("blind", cost)])
             raise CollectorError(f"can't list streams: {refusal}") from None
         self._rights[LIST] = "allowed"
         streams = await asyncio.gather(*(self._stream(info) for info in found))
@@ -247,19 +250,18 @@ class NatsCollector:
         """Ask for each consumer's oldest message again, as if all had moved."""
         self._positions.clear()
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            _now(),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                _now(),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

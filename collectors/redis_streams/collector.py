@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from collectors.base import CollectorError, Emit, poll
+from collectors.cost import Cost
 from collectors.members import MemberNews
 from collectors.redis_streams import parse
 from collectors.redis_streams.backlog import Backlogs, Ready
@@ -31,7 +32,10 @@ LIST, GROUPS, PENDING, READ = "list streams", "read groups", "read pending entri
 
 
 class RedisStreamsCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -97,7 +101,7 @@ class RedisStreamsCollector:
         self._backlogs.denied = self._rights[READ] == "denied"
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         await self._find(emit)
         found = await self._streams()
         streams, now = [stream for stream, _ in found], datetime.now(UTC)
@@ -112,7 +116,7 @@ class RedisStreamsCollector:
             denied = await self._letters.read(Look(self._client, places, groups, {s.name for s in streams}, emit, now))
             if denied:
                 self._rights[READ] = "denied"
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     # What the server tells
 
@@ -122,13 +126,13 @@ class RedisStreamsCollector:
             self._keys = dict.fromkeys(parse.raw(name) for name in self._client.address.streams)
             return
         for _ in range(SCANS_A_CYCLE):
-            started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+            cost = Cost(self._client)
             [answer] = await self._client.ask([("SCAN", self._cursor, "COUNT", SCAN_KEYS, "TYPE", "stream")])
             if isinstance(answer, Refusal):
                 if answer.code != "NOPERM":
                     raise self._client.refused("SCAN", answer)
                 self._rights[LIST] = "denied"
-                await emit([self._status("blind", started, calls, received)])
+                await emit([self._status("blind", cost)])
                 raise CollectorError("can't list streams: allow +scan, or name them in the URL with ?streams=a+b")
             self._cursor, keys = answer
             self._passing.update(keys)
@@ -275,19 +279,18 @@ class RedisStreamsCollector:
         if denied or self._rights[right] == "unknown":
             self._rights[right] = "denied" if denied else "allowed"
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

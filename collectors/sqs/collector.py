@@ -14,6 +14,7 @@ from functools import partial
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.cost import Cost
 from collectors.members import MemberNews
 from collectors.sqs import letters, parse
 from collectors.sqs.client import Client, NotAllowedError
@@ -78,7 +79,7 @@ class SqsCollector:
             await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         new = self._due("shape", SHAPE_SECONDS)
         if new:
             await self._list(emit)
@@ -91,7 +92,7 @@ class SqsCollector:
         if samples:
             await emit(samples)
         await self._take(queues, emit, now)
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -103,12 +104,12 @@ class SqsCollector:
     # What SQS tells
 
     async def _list(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             self._shape.urls = sorted(await self._client.queue_urls())
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
-            await emit([self._status("blind", started, calls, received)])
+            await emit([self._status("blind", cost)])
             raise CollectorError(
                 f"can't find queues: allow {refusal.action}, or name them in the URL with ?queues=a+b"
             ) from None
@@ -241,18 +242,17 @@ class SqsCollector:
         self._news.forget(keep={(queue.name, queue.name) for queue in queues})
         return [one for one in found if self._news.is_news(one)]
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+            )
         )
 
     def _remarks(self) -> list[str]:
