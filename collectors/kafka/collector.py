@@ -179,29 +179,33 @@ class KafkaCollector:
 
     async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
         """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
-        waiting: dict[Partition, set[int]] = {}
+        waiting: dict[Partition, int] = {}
+        more: dict[Partition, set[int]] = {}
         for group in groups:
             for partition, committed in group.commits.items():
                 end, start = ends.end.get(partition), ends.start.get(partition, 0)
                 if end is None or committed >= end or parse.left(group, partition.topic):
                     continue
                 at = start if start > committed else committed
-                if (known := waiting.get(partition)) is None:
-                    waiting[partition] = {at}
-                else:
-                    known.add(at)
+                if (known := waiting.setdefault(partition, at)) != at:
+                    more.setdefault(partition, {known}).add(at)
         clock = int(now.timestamp() * 1000)
         for partition in self._times.keys() - waiting.keys():
             del self._times[partition]
         questions: dict[Partition, int] = {}
-        for partition, offsets in waiting.items():
+        for partition, offset in waiting.items():
             if (times := self._times.get(partition)) is None:
                 times = self._times[partition] = Times()
             times.saw_end(ends.end[partition], clock)
-            times.forget_before(min(offsets))
-            unclear = [offset for offset in offsets if not times.near(offset, clock)]
-            if unclear:
-                questions[partition] = times.next_question(min(unclear), clock)
+            if partition in more:
+                offsets = sorted(more[partition])
+                times.forget_before(offsets[0])
+                if unclear := [each for each in offsets if not times.near(each, clock)]:
+                    questions[partition] = times.next_question(unclear[0], clock)
+                continue
+            times.forget_before(offset)
+            if not times.near(offset, clock):
+                questions[partition] = times.next_question(offset, clock)
         if questions:
             self._take(await self._client.offsets(questions), questions, ends)
         return self._times
