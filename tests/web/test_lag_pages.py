@@ -147,7 +147,7 @@ def test_what_a_broker_tells_of_readers_is_shown_as_text(viewer: Client) -> None
     for words in ("1 member", "1,234", "Heard of", "got or settled a message", "Who came and went"):
         assert words in email
     assert "Partitions</th>" not in email
-    for words in ("not told", "pulls waiting"):
+    for words in ("not told", "Pulls waiting"):
         assert words in payment
     assert "Who came and went" not in payment
     assert hostile not in email + payment
