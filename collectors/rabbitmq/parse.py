@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from eventflow.domain.observations import GroupMember
-
 SYSTEM = "rabbitmq"
-NO_ACK = "nothing: delivered is done"
 
 FAMILIES = ("queue_coarse_metrics", "queue_consumer_count")
 
@@ -76,45 +73,6 @@ def details(row: dict[str, Any]) -> Details:
         None if delivered is None else max(0, delivered - (integer(stats.get("redeliver")) or 0)),
         sum(value or 0 for value in settled) if any(value is not None for value in settled) else None,
     )
-
-
-def consumers(rows: object, connections: object) -> dict[str, tuple[GroupMember, ...]]:
-    """Of /api/consumers, by queue; a connection's own name, where its client gave it one, of /api/connections."""
-    names = {str(one.get("name")): str(one.get("user_provided_name") or "") for one in dicts(connections)}
-    found: dict[str, list[GroupMember]] = {}
-    for one in dicts(rows):
-        queue, channel = _inner(one, "queue"), _inner(one, "channel_details")
-        tag, prefetch = str(one.get("consumer_tag") or ""), integer(one.get("prefetch_count"))
-        told = {
-            "tag": tag,
-            "user": str(channel.get("user") or ""),
-            "prefetch": "no limit" if prefetch == 0 else "" if prefetch is None else str(prefetch),
-            "acknowledges": {"True": "each message", "False": NO_ACK}.get(str(one.get("ack_required")), ""),
-            "state": {"single_active": "the active one", "waiting": "waits for its turn"}.get(
-                str(one.get("activity_status")), ""
-            ),
-            "exclusive": "yes" if one.get("exclusive") is True else "",
-        }
-        peer, port = channel.get("peer_host"), channel.get("peer_port")
-        found.setdefault(str(queue.get("name") or ""), []).append(
-            GroupMember(
-                f"{channel.get('name') or '?'} {tag}",
-                names.get(str(channel.get("connection_name")), ""),
-                f"{peer}:{port}" if isinstance(peer, str) else "",
-                told=tuple((name, value[:200]) for name, value in told.items() if value),
-            )
-        )
-    return {queue: tuple(sorted(there, key=lambda member: member.id)) for queue, there in found.items()}
-
-
-def dicts(answer: object) -> list[dict[str, Any]]:
-    """The rows of an answer."""
-    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
-
-
-def _inner(row: dict[str, Any], name: str) -> dict[str, Any]:
-    found = row.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def moment(seconds: int | None) -> datetime | None:

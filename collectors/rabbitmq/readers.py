@@ -7,14 +7,17 @@ goes; what nobody reads costs none. Where they may not be seen, nothing is told.
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from collectors.base import CollectorError
 from collectors.members import MemberNews
 from collectors.rabbitmq import parse
 from collectors.rabbitmq.client import Client
 from collectors.rabbitmq.parse import Numbers
+from collectors.rabbitmq.routes import dicts
 from eventflow.domain.observations import GroupMember, GroupMembers
 
+NO_ACK = "nothing: delivered is done"
 SECONDS, SOON_SECONDS = 60.0, 5.0
 CONSUMERS_A_SECOND = 100
 """The server's statistics move every five seconds, and telling one consumer takes it a tenth of a millisecond."""
@@ -55,7 +58,7 @@ class Readers:
             except CollectorError:
                 self._asked_at = clock  # not told: the queues' own numbers say how many there are
                 return []
-            found = parse.consumers(rows, connections)
+            found = consumers(rows, connections)
         self._asked_at, self._counts = clock, dict(counts)
         self._news.forget(keep={(name, name) for name in told})
         return list(self._tell(source, told, found, now))
@@ -67,3 +70,37 @@ class Readers:
             there = GroupMembers(source, parse.SYSTEM, name, now, found.get(name, ()), destination=name)
             if self._news.is_news(there):
                 yield there
+
+
+def consumers(rows: object, connections: object) -> dict[str, tuple[GroupMember, ...]]:
+    """Of /api/consumers, by queue; a connection's own name, where its client gave it one, of /api/connections."""
+    names = {str(one.get("name")): str(one.get("user_provided_name") or "") for one in dicts(connections)}
+    found: dict[str, list[GroupMember]] = {}
+    for one in dicts(rows):
+        queue, channel = _inner(one, "queue"), _inner(one, "channel_details")
+        tag, prefetch = str(one.get("consumer_tag") or ""), parse.integer(one.get("prefetch_count"))
+        told = {
+            "tag": tag,
+            "user": str(channel.get("user") or ""),
+            "prefetch": "no limit" if prefetch == 0 else "" if prefetch is None else str(prefetch),
+            "acknowledges": {"True": "each message", "False": NO_ACK}.get(str(one.get("ack_required")), ""),
+            "state": {"single_active": "the active one", "waiting": "waits for its turn"}.get(
+                str(one.get("activity_status")), ""
+            ),
+            "exclusive": "yes" if one.get("exclusive") is True else "",
+        }
+        peer, port = channel.get("peer_host"), channel.get("peer_port")
+        found.setdefault(str(queue.get("name") or ""), []).append(
+            GroupMember(
+                f"{channel.get('name') or '?'} {tag}",
+                names.get(str(channel.get("connection_name")), ""),
+                f"{peer}:{port}" if isinstance(peer, str) else "",
+                told=tuple((name, value[:200]) for name, value in told.items() if value),
+            )
+        )
+    return {queue: tuple(sorted(there, key=lambda member: member.id)) for queue, there in found.items()}
+
+
+def _inner(row: dict[str, Any], name: str) -> dict[str, Any]:
+    found = row.get(name)
+    return found if isinstance(found, dict) else {}

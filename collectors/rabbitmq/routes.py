@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from collectors.rabbitmq.parse import dicts
-
 MAX_KEYS = 50
 
 
@@ -139,3 +137,8 @@ def settings(arguments: object, policy: object) -> dict[str, Any]:
     for name, value in (arguments if isinstance(arguments, dict) else {}).items():
         merged[str(name).removeprefix("x-")] = value
     return merged
+
+
+def dicts(answer: object) -> list[dict[str, Any]]:
+    """The rows of an answer."""
+    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []

@@ -62,6 +62,7 @@ class RedisStreamsCollector:
         self._members_at: dict[tuple[bytes, bytes], tuple[float, int]] = {}
         """When each group's consumers were asked for last, and how many there were."""
         self._news = MemberNews()
+        self._readers: list[GroupMembers] = []
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -107,10 +108,11 @@ class RedisStreamsCollector:
         streams, now = [stream for stream, _ in found], datetime.now(UTC)
         self._backlogs.learn(streams)
         places = self._letters.places(streams)
-        lags, members = await self._lags(found, now)
-        samples: list[Observation] = [*self._destinations(streams, places, now), *lags, *members]
+        samples: list[Observation] = [*self._destinations(streams, places, now), *await self._lags(found, now)]
         if samples:
             await emit(samples)
+        if self._readers:
+            await emit(self._readers)
         if self._rights[READ] != "denied":
             groups = {parse.shown(group.name) for _, theirs in found for group in theirs}
             denied = await self._letters.read(Look(self._client, places, groups, {s.name for s in streams}, emit, now))
@@ -176,9 +178,7 @@ class RedisStreamsCollector:
                 dead_letter_certainty=place.certainty if place else None,
             )  # fmt: skip
 
-    async def _lags(
-        self, found: Sequence[tuple[Stream, list[Group]]], now: datetime
-    ) -> tuple[list[LagSample], list[GroupMembers]]:
+    async def _lags(self, found: Sequence[tuple[Stream, list[Group]]], now: datetime) -> list[LagSample]:
         asked = [(stream, group) for stream, groups in found for group in groups]
         told = await self._backlogs.ready(self._client, asked)
         if self._backlogs.denied:
@@ -209,7 +209,8 @@ class RedisStreamsCollector:
                 )
             )  # fmt: skip
         self._news.forget(keep={(parse.shown(group.name), stream.name) for stream, group in asked})
-        return samples, [there for there in known.values() if there.members is not None and self._news.is_news(there)]
+        self._readers = [one for one in known.values() if one.members is not None and self._news.is_news(one)]
+        return samples
 
     async def _oldest(self, waiting: Sequence[tuple[Stream, Group, Ready]]) -> list[EntryId | None]:
         """The id, and with it the time, of the oldest entry that is not done: pending, else the next to be read."""
