@@ -110,9 +110,7 @@ class RedisStreamsCollector:
         places = self._letters.places(streams)
         samples: list[Observation] = [*self._destinations(streams, places, now), *await self._lags(found, now)]
         if samples:
-            await emit(samples)
-        if self._readers:
-            await emit(self._readers)
+            await emit([*samples, *self._readers])
         if self._rights[READ] != "denied":
             groups = {parse.shown(group.name) for _, theirs in found for group in theirs}
             denied = await self._letters.read(Look(self._client, places, groups, {s.name for s in streams}, emit, now))
