@@ -21,10 +21,14 @@ from collectors.otlp.scan.names import INDEX_SHIFT, ODD, Names, UnscannableError
 from collectors.otlp.scan.raw import RawRequest
 from eventflow.domain.columns import SpanColumns
 
-OURS, IDENTITY = int(Role.OURS), int(Role.IDENTITY)
+OURS, IDENTITY, SEARCH = int(Role.OURS), int(Role.IDENTITY), int(Role.SEARCH)
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
 NOT_DUE = b"KafkaBackoffException"
 """What `failure.put_back` looks for in exceptions."""
+SEARCHED = b"\x0a\x10\x18\x21"
+"""The tags of values that flows are found by: text, true or false, whole numbers, others."""
+LONGEST_VALUE = 256
+"""Bytes of such a value with its tag. Longer ones are texts to read, none to look for."""
 MOST_SEEN = 8192
 MOST_IN_SPAN = 64
 LONGEST_SPAN = 2048
@@ -47,6 +51,8 @@ class _Seen(NamedTuple):
     odd: bool
     identities: tuple[tuple[int, int, int], ...]
     """Of each: its place among the attributes, the index of its name, and where its text begins."""
+    searched: tuple[tuple[int, int], ...]
+    """Of those that flows are found by: place and index of the name."""
 
 
 class PythonScanner:
@@ -97,6 +103,8 @@ class _Walk:
         self.link_ids: tuple[list[bytes], list[bytes]] = ([], [])
         self.idents: list[int] = []
         """Five numbers a row: span, name, offset, length, link."""
+        self.values: list[int] = []
+        """Four: span, name, offset, length."""
 
     def resource_spans(self, start: int, end: int, sent: Any) -> None:
         """One service's spans; `sent`: as protobuf's parser splits them."""
@@ -193,6 +201,15 @@ class _Walk:
             for index, identity, at in seen.identities:
                 attribute = sent[index]
                 idents += (number, identity, find(attribute, places[number]) + at, len(attribute) - at, 0)
+            for index, key_index in seen.searched:
+                self._value(number, key_index, sent[index])
+
+    def _value(self, number: int, name: int, attribute: bytes) -> None:
+        """Write down where the value of a searched key lies."""
+        at = usual(attribute)
+        size = len(attribute) - at
+        if at and 0 < size <= LONGEST_VALUE and attribute[at] in SEARCHED:
+            self.values += (number, name, self.body.find(attribute, self.places[number]) + at, size)
 
     def _first(self, key: tuple[Any, ...], found: list[Any]) -> _Seen:
         """What is to be known of spans like this one."""
@@ -209,11 +226,12 @@ class _Walk:
         else:
             # Its kind alone may make its name part of the shape.
             shape, named = hash((token, flags, 0, *(one.key for one in identities))), flags & 7 > 3
-        places = ((index, one) for index, one in enumerate(key[2:]) if isinstance(one, Known))
+        places = [(index, one) for index, one in enumerate(key[2:]) if isinstance(one, Known)]
         rows = tuple(
             (index, one.code >> INDEX_SHIFT, one.at) for index, one in places if one.code & IDENTITY and one.at
         )
-        seen = _Seen(shape, named, odd, rows)
+        searched = tuple((index, one.code >> INDEX_SHIFT) for index, one in places if one.code & SEARCH)
+        seen = _Seen(shape, named, odd, rows, searched)
         if len(key) <= MOST_IN_SPAN and sum(len(one.part) for one in found) <= LONGEST_SPAN:
             if len(self.seen) >= MOST_SEEN:
                 self.seen.clear()
@@ -304,6 +322,10 @@ class _Walk:
             ident_offsets=_u32(self.idents[2::5]),
             ident_lengths=_u32(self.idents[3::5]),
             ident_links=_u32(self.idents[4::5]),
+            value_spans=_u32(self.values[0::4]),
+            value_names=_u32(self.values[1::4]),
+            value_offsets=_u32(self.values[2::4]),
+            value_lengths=_u32(self.values[3::4]),
         )
 
 

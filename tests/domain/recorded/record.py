@@ -28,12 +28,16 @@ BROKERS = {
     "aiokafka": "kafka",
     "aiokafka-batch": "kafka",
     "pika": "rabbitmq",
+    "pika-exchange": "rabbitmq",
     "aio-pika": "rabbitmq",
+    "aio-pika-exchange": "rabbitmq",
     "celery": "redis",
     "boto3sqs": "sqs",
     "redis": "redis",
 }
-INSTRUMENTED = [name for name in BROKERS if name != "aiokafka-batch"]
+WAYS = {"aiokafka-batch", "pika-exchange", "aio-pika-exchange"}
+"""Another way to use a library that is there already."""
+INSTRUMENTED = [name for name in BROKERS if name not in WAYS]
 PACKAGES = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-common",
