@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from eventflow.domain.alert import Event
 from eventflow.domain.observations import SourceStatus
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident, Source
-from eventflow.store.record import alert, alert_settings, observations
+from eventflow.store.record import alert, alert_settings, notification, observations
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -234,3 +234,117 @@ def test_the_old_letters_of_a_new_broker_are_no_flood() -> None:
         make.letter(group="payment", failed_at=make.after(-30))
     alert.evaluate(make.NOW)
     assert not Incident.objects.exists()
+
+
+# ---------- chains ----------
+
+
+SPANS = (
+    ("publish", "a", "orders"),
+    ("consume", "b", "orders"),
+    ("publish", "b", "payments"),
+    ("consume", "c", "payments"),
+)
+
+
+def chain(now_seconds: float, **status: str) -> None:
+    """a → orders → b → payments → c: what spans told of it, and how the groups fare `now_seconds` after b stopped."""
+    for number, (kind, service, place) in enumerate(
+        [
+            ("publish", "a", "orders"),
+            ("consume", "b", "orders"),
+            ("publish", "b", "payments"),
+            ("consume", "c", "payments"),
+        ]
+    ):
+        make.edge(number, kind, service, place, at=make.after(now_seconds))
+    for name, place in (("a", "carts"), ("b", "orders"), ("c", "payments")):
+        word = status.get(name, "ok")
+        values = {
+            "status": word,
+            "oldest_at": None if word in ("ok", "idle") else make.NOW,
+            "ready": 0 if word in ("ok", "idle") else 10,
+            "progress_at": make.after({"a": 20, "b": 0, "c": 10}[name]),
+            "seen_at": make.after(now_seconds),
+        }
+        ConsumerGroup.objects.update_or_create(
+            source="shop", system="nats", destination=place, name=name, defaults={"service": name, **values}
+        )
+
+
+def told(now_seconds: float) -> list[str]:
+    """One evaluation, and what goes out to a channel."""
+    alert.evaluate(make.after(now_seconds))
+    due = notification.claim(make.after(now_seconds))
+    for delivery in due:
+        notification.delivered(delivery, make.after(now_seconds))
+    return [delivery.message.headline for delivery in due]
+
+
+def test_chain_a_b_c_with_b_stopped_is_one_page_and_shows_what_follows_from_it() -> None:
+    """§9.6, test 8, as it is recorded and told."""
+    alert_settings.save_channel("Hook", "webhook", "https://example.org/hook")
+    alert_settings.ensure_default_rules()
+    sent = []
+    for second in range(70, 600, 10):
+        chain(second, a="stalled", b="stopped", c="idle")
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing"]
+    cause = Incident.objects.get(state="firing")
+    behind = Incident.objects.filter(follows_from=cause).values_list("subject", "rule__kind", "state")
+    assert sorted(behind) == [
+        ("shop/carts/a", "lag", "pending"),
+        ("shop/carts/a", "stopped", "pending"),
+        ("shop/orders/b", "lag", "pending"),
+    ]
+    for second in range(600, 900, 10):  # all of it goes on again
+        chain(second, b="ok")
+        ConsumerGroup.objects.update(progress_at=make.after(second))
+        sent += told(second)
+    for second in range(900, 1300, 10):
+        chain(second)
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing", "Resolved: b finishes nothing"]
+    assert set(Incident.objects.filter(follows_from=cause).values_list("state", "fired_at")) == {("resolved", None)}
+
+
+def test_what_outlasts_its_cause_pages_by_itself() -> None:
+    alert_settings.save_channel("Hook", "webhook", "https://example.org/hook")
+    alert_settings.ensure_default_rules()
+    sent = []
+    for second in range(70, 200, 10):
+        chain(second, a="stalled", b="stopped", c="idle")
+        sent += told(second)
+    for second in range(200, 400, 10):
+        chain(second, a="stalled", b="ok")
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing", "Resolved: b finishes nothing", "Critical: a finishes nothing"]
+    assert not Incident.objects.filter(state="firing", follows_from__isnull=False).exists()
+
+
+def test_a_stop_of_a_group_that_nothing_ties_to_the_other_is_a_page_of_its_own() -> None:
+    alert_settings.ensure_default_rules()
+    chain(100, b="stopped")
+    make.consumer_group("alone", "elsewhere", age=90, ready=5, status="stalled", seen_at=make.after(100))
+    for second in (100, 110, 120):
+        alert.evaluate(make.after(second))
+    assert sorted(Incident.objects.filter(state="firing").values_list("subject", flat=True)) == [
+        "shop/elsewhere/alone",
+        "shop/orders/b",
+    ]
+
+
+def test_consequences_of_a_stop_that_came_to_nothing_fire_as_if_it_had_never_been() -> None:
+    stopped_rule()
+    AlertRule.objects.update(for_seconds=30)
+    chain(100, a="stalled", b="stopped")
+    alert.evaluate(make.after(100))
+    alert.evaluate(make.after(102))
+    assert Incident.objects.get(subject="shop/carts/a").follows_from == Incident.objects.get(subject="shop/orders/b")
+    chain(104, a="stalled", b="ok")
+    alert.evaluate(make.after(104))
+    assert Incident.objects.get().follows_from is None
+    for second in (106, 120, 140):
+        chain(second, a="stalled", b="ok")
+        alert.evaluate(make.after(second))
+    assert Incident.objects.get(state="firing").subject == "shop/carts/a"

@@ -47,6 +47,22 @@ def test_what_fires_is_on_the_page_and_in_the_bell_of_every_page(client: Client)
     assert "email is 27 s behind" in client.get("/alerts/bell/").content.decode()
 
 
+def test_what_follows_from_an_alert_stands_below_it_and_is_neither_pending_nor_in_the_bell(client: Client) -> None:
+    rule = make.alert_rule(kind="stopped", name="Consumer stopped")
+    cause = make.incident(rule, title="payment finishes nothing")
+    held = {"rule": rule, "state": "pending", "fired_at": None, "follows_from": cause}
+    make.incident(**held, subject="shop/t/a", title="inventory finishes nothing")
+    page = as_role(client, "viewer").get("/alerts/").content.decode()
+    assert "1 alert follows from this and is held back" in page and "1 firing" in page
+    assert "follows from: payment finishes nothing" in page and "Pending" not in page
+    assert "inventory" not in client.get("/alerts/bell/").content.decode()
+    Incident.objects.update(state="resolved", resolved_at=timezone.now())
+    page = client.get("/alerts/").content.decode()
+    assert "1 alert follows from this and was not told of" in page
+    assert page.count("inventory finishes nothing") == 1  # below its cause, not in the history beside it
+    assert "inventory" not in client.get("/alerts/bell/").content.decode()
+
+
 def test_a_viewer_is_offered_nothing_that_is_refused(client: Client) -> None:
     make.incident(make.alert_rule())
     page = as_role(client, "viewer").get("/alerts/?rule=new").content.decode()

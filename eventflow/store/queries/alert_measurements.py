@@ -72,6 +72,7 @@ def _group(row: ConsumerGroup, now: datetime, *, known: bool) -> Measurement:
         shares={Kind.RETENTION: row.kept_share, Kind.SKEW: row.skew},
         lost=bool(row.lost),
         note=row.status_reason if row.status in EXPLAINED else "",
+        progress_at=row.progress_at,
     )
 
 
