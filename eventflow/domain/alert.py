@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SKEW = "skew"
     DEAD_LETTERS = "dead_letters"
     FLOOD = "flood"
+    UNREACHABLE = "unreachable"
     BLIND = "blind"
 
 
@@ -30,9 +31,9 @@ OF_GROUPS = frozenset({Kind.LAG, Kind.STOPPED, Kind.DRIFTING, Kind.RETENTION, Ki
 """Kinds whose subjects are consumer groups."""
 HELD_BACK_BY_STOPPED = frozenset({Kind.LAG, Kind.DRIFTING, Kind.SKEW})
 """What follows from a group that stopped, and so is no news of its own."""
-RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.7, Kind.FLOOD: 0.2}
+RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.7, Kind.FLOOD: 0.2, Kind.UNREACHABLE: 0.72}
 """Share of the limit below which it is over; 0.8 for the others."""
-SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0}
+SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0, Kind.UNREACHABLE: 70.0}
 """Kinds with a limit in percent, and the usual one."""
 
 
@@ -102,7 +103,7 @@ class Measurement:
     shares: Mapping[Kind, float | None] = field(default_factory=dict)
     """In percent, for the kinds with such a limit."""
     lost: bool = False
-    """Messages were dropped before this group got them."""
+    """Messages were dropped before this group got them, or dead letters can't arrive."""
     note: str = ""
     acknowledged: bool = False
     progress_at: datetime | None = None
@@ -180,10 +181,10 @@ def _drifting(rule: Rule, measurement: Measurement) -> Reading:
 
 
 def _retention(rule: Rule, measurement: Measurement) -> Reading:
-    """Where nothing is dropped (no share is known) nothing is at risk."""
+    """Where nothing is dropped (no share is known) nothing is at risk. Of messages, or of dead letters."""
     if measurement.lost:
         return Reading.BREACH
-    return _against(measurement.shares.get(Kind.RETENTION) or 0.0, _limit(rule), rule.recover_ratio)
+    return _against(measurement.shares.get(rule.kind) or 0.0, _limit(rule), rule.recover_ratio)
 
 
 def _enough(rule: Rule, measurement: Measurement) -> Reading:
@@ -205,6 +206,7 @@ _READERS: Mapping[Kind, Callable[[Rule, Measurement], Reading]] = {
     Kind.RETENTION: _retention,
     Kind.SKEW: _enough,
     Kind.FLOOD: _enough,
+    Kind.UNREACHABLE: _retention,
 }
 
 

@@ -258,6 +258,7 @@ def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
             arriving=known.arriving + one.arriving,
             locations=tuple(sorted({*known.locations, one.location})),
         )
+    lost = _lost(joined, configured)
     for service, names in configured.items():
         ramp = joined.ramps.get(service)
         if ramp is None:
@@ -265,12 +266,35 @@ def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
         else:
             both = tuple(sorted({*ramp.locations, *names}))
             joined.ramps[service] = replace(ramp, locations=both, evidence="both")
+    for service, troubles in lost.items():
+        ramp = joined.ramps.get(service) or Ramp(f"dead-letters:{service}", service, 0, 0, (), "configured")
+        joined.ramps[service] = replace(ramp, troubles=tuple(sorted(troubles)))
+
+
+def _lost(joined: _Builder, configured: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is wrong with a service's dead letters: with the places where they lie, or with the way from its groups."""
+    found: dict[str, set[str]] = {}
+    held: dict[str, set[str]] = {}
+    for place in joined.destinations:
+        held.setdefault(place.container, set()).add(place.name)
+    for place in joined.destinations:
+        if not place.letters_trouble:
+            continue
+        names = {place.name} | (held.get(place.name, set()) if place.kind == "stream" else set())
+        suffer = {service for service, lie in configured.items() if names & lie}
+        suffer |= {service for service, ramp in joined.ramps.items() if names.intersection(ramp.locations)}
+        if not place.dead_letters_of:
+            for one in joined.groups:
+                if one.system == place.system and place.name in (one.destination, one.name):
+                    suffer.update(joined.owners.get((one.system, one.name), ()))
+        for service in suffer:
+            found.setdefault(service, set()).add(f"{place.name}: {place.letters_trouble}")
+    return found
 
 
 def _read(joined: _Builder, window_seconds: float) -> Topology:
     edges = list(joined.edges.values())
     for service, ramp in sorted(joined.ramps.items()):
-        arriving = Health("crit", "Dead letters", "arriving now") if ramp.arriving else IDLE
         edges.append(
             Edge(
                 f"dead-letter:{service}",
@@ -283,7 +307,7 @@ def _read(joined: _Builder, window_seconds: float) -> Topology:
                 evidence=ramp.evidence,
                 rate=ramp.arriving / ARRIVING_SECONDS,
                 lag=ramp.waiting,
-                health=arriving if ramp.arriving else Health("idle", "Quiet", "nothing new in the last 10 min"),
+                health=ramp.health,
             )
         )
     return Topology(

@@ -179,6 +179,8 @@ def test_what_follows_from_a_stop_is_held_back_and_the_rest_is_not() -> None:
          "What waits for email is over 70 % of what is kept, or some was lost for 10 s"),
         (Rule(1, "x", Kind.SKEW, share=50, messages=100, for_seconds=0),
          "One partition has over 50 % of more than 100 messages that wait for any group"),
+        (Rule(1, "x", Kind.UNREACHABLE, "email", share=70, for_seconds=30),
+         "Dead letters of email can't arrive, or those that wait are at over 70 % of what is kept for 30 s"),
         (Rule(1, "x", Kind.FLOOD, share=1, messages=10, for_seconds=300),
          "Over 1 % of what any group takes becomes dead letters, more than 10 within 5 min, for 5 min"),
     ],

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from eventflow.domain.alert import Event
-from eventflow.domain.observations import SourceStatus
+from eventflow.domain.observations import DestinationSample, SourceStatus
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident, Source
 from eventflow.store.record import alert, alert_settings, notification, observations
 from tests import factories as make
@@ -144,7 +144,7 @@ def test_twenty_groups_cost_no_more_queries_than_ten() -> None:
 
 
 def test_default_rules_are_made_once_and_never_again_over_a_persons_choice() -> None:
-    assert alert_settings.ensure_default_rules() == 8
+    assert alert_settings.ensure_default_rules() == 9
     AlertRule.objects.filter(kind="lag").update(seconds=42, enabled=False)
     AlertRule.objects.filter(kind="blind").delete()
     assert alert_settings.ensure_default_rules() == 0
@@ -348,3 +348,63 @@ def test_consequences_of_a_stop_that_came_to_nothing_fire_as_if_it_had_never_bee
         chain(second, a="stalled", b="ok")
         alert.evaluate(make.after(second))
     assert Incident.objects.get(state="firing").subject == "shop/carts/a"
+
+
+# ---------- dead letters that can't arrive or stay ----------
+
+
+def destination(second: float = 0, name: str = "orders", **given: Any) -> None:
+    at = make.after(second)
+    observations([DestinationSample("shop", "rabbitmq", name, "queue", at, **given)], at)
+
+
+def lost_letters_rule(**given: Any) -> AlertRule:
+    values = {"name": "Lost", "kind": "unreachable", "severity": "warning", "seconds": None, "share": 70.0}
+    return make.alert_rule(**{**values, "recover_ratio": 0.72, "for_seconds": 0, "recover_seconds": 0, **given})
+
+
+def test_a_dead_letter_exchange_without_a_target_warns_until_it_is_mended() -> None:
+    lost_letters_rule()
+    destination(letters_lost="nothing is bound to exchange dlx")
+    assert [event for _, event in alert.evaluate(make.NOW).told] == [Event.FIRING]
+    row = Incident.objects.get()
+    assert (row.title, row.severity, row.subject) == ("Dead letters of orders can't arrive", "warning", "shop/orders")
+    assert row.detail.startswith("Nothing is bound to exchange dlx. Rule: Dead letters of any queue or topic can't")
+    destination(2)
+    assert [event for _, event in alert.evaluate(make.after(2)).told] == [Event.RESOLVED]
+
+
+def test_letters_near_their_end_warn_and_those_that_somebody_dealt_with_do_not() -> None:
+    lost_letters_rule()
+    place = {"name": "dlq.payment", "dead_letters_of": ("payment",), "messages": 3, "kept_seconds": 600.0}
+    make.letter(location="dlq.payment", failed_at=make.after(-300))
+    destination(**place)
+    assert alert.evaluate(make.NOW).told == []
+    assert len(alert.evaluate(make.after(130)).told) == 1
+    assert Incident.objects.get().title == "Dead letters at dlq.payment are at 72 % of what is kept"
+    DeadLetter.objects.update(status="resolved")
+    assert [event for _, event in alert.evaluate(make.after(140)).told] == [Event.RESOLVED]
+
+
+def test_where_letters_are_only_counted_their_age_is_that_of_the_filled_queue() -> None:
+    lost_letters_rule()
+    place = {"name": "dlq", "dead_letters_of": ("*",), "kept_seconds": 600.0}
+    destination(0, **place, messages=0)
+    destination(100, **place, messages=1)
+    destination(300, **place, messages=5)
+    assert alert.evaluate(make.after(500)).told == []
+    assert len(alert.evaluate(make.after(530)).told) == 1
+    destination(531, **place, messages=0)
+    destination(532, **place, messages=1)
+    assert [event for _, event in alert.evaluate(make.after(533)).told] == [Event.RESOLVED]
+
+
+def test_a_full_stream_of_letters_and_one_out_of_sight() -> None:
+    lost_letters_rule()
+    destination(name="DLQ", dead_letters_of=("*",), messages=80, kept_messages=100)
+    Source.objects.create(name="shop", system="nats", state="blind")
+    assert alert.evaluate(make.NOW).told == []
+    Source.objects.update(state="ok")
+    assert len(alert.evaluate(make.after(1)).told) == 1
+    assert alert.evaluate(make.after(5000)).told != []  # gone from the broker for over an hour: nothing to warn of
+    assert Incident.objects.get().state == "resolved"

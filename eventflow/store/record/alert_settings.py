@@ -55,6 +55,15 @@ DEFAULTS = (
         "recover_seconds": 0.0,
     },
     {
+        "name": "Dead letters can't arrive",
+        "kind": "unreachable",
+        "severity": "warning",
+        "share": 70.0,
+        "recover_ratio": 0.72,
+        "for_seconds": 30.0,
+        "recover_seconds": 0.0,
+    },
+    {
         "name": "Source out of sight",
         "kind": "blind",
         "severity": "warning",
