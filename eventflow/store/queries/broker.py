@@ -56,7 +56,7 @@ def _group(row: ConsumerGroup, alert: Incident | None, now: datetime) -> GroupLa
 def destinations(now: datetime) -> list[DestinationInfo]:
     """Every destination the brokers tell of."""
     rows = list(Destination.objects.filter(seen_at__gte=now - GONE).order_by("source", "name"))
-    troubled = {(place.source, place.name): place.trouble(now) for place in letter_places.among(rows)}
+    troubled = {(place.source, place.name): place.trouble(now) for place in letter_places.among(rows, now)}
     return [
         DestinationInfo(
             row.source,
