@@ -31,7 +31,7 @@ OF_GROUPS = frozenset({Kind.LAG, Kind.STOPPED, Kind.DRIFTING, Kind.RETENTION, Ki
 """Kinds whose subjects are consumer groups."""
 HELD_BACK_BY_STOPPED = frozenset({Kind.LAG, Kind.DRIFTING, Kind.SKEW})
 """What follows from a group that stopped, and so is no news of its own."""
-RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.7, Kind.FLOOD: 0.2, Kind.UNREACHABLE: 0.72}
+RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.5, Kind.FLOOD: 0.2, Kind.UNREACHABLE: 0.72}
 """Share of the limit below which it is over; 0.8 for the others."""
 SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0, Kind.UNREACHABLE: 70.0}
 """Kinds with a limit in percent, and the usual one."""

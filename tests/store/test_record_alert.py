@@ -88,6 +88,35 @@ def test_a_blind_source_fires_its_own_rule() -> None:
     assert [event for _, event in alert.evaluate(make.after(40)).told] == [Event.RESOLVED]
 
 
+def test_a_source_that_nobody_has_looked_at_for_long_is_out_of_sight_and_a_quiet_receiver_is_not() -> None:
+    AlertRule.objects.create(name="Blind", kind="blind", severity="warning", for_seconds=30, recover_seconds=0)
+    observations([SourceStatus("shop", "nats", "ok", make.NOW, cycle_seconds=0.02)], make.NOW)
+    observations([SourceStatus("OTLP", "otlp", "ok", make.NOW)], make.NOW)
+    for second in (10, 20, 40, 60):
+        alert.evaluate(make.after(second))
+    assert list(Incident.objects.filter(state="firing").values_list("subject", flat=True)) == ["shop"]
+    observations([SourceStatus("shop", "nats", "ok", make.after(61), cycle_seconds=0.02)], make.after(61))
+    assert [event for _, event in alert.evaluate(make.after(61)).told] == [Event.RESOLVED]
+
+
+def test_the_default_rules_are_those_of_the_facts() -> None:
+    """§9.4, row by row: limit, how long, what is enough to recover, for how long, severity."""
+    alert_settings.ensure_default_rules()
+    page, warn = "critical", "warning"
+    names = ("seconds", "messages", "share", "for_seconds", "recover_ratio", "recover_seconds", "severity")
+    assert {rule.kind: tuple(getattr(rule, name) for name in names) for rule in AlertRule.objects.all()} == {
+        "lag": (300, None, None, 120, 0.8, 300, page),
+        "stopped": (60, None, None, 10, 0.8, 120, page),
+        "drifting": (None, None, None, 0, 0.8, 600, warn),
+        "retention": (None, None, 70, 10, 0.72, 60, page),
+        "skew": (None, 100, 50, 120, 0.5, 120, warn),
+        "dead_letters": (None, 0, None, 0, 0.8, 0, warn),
+        "flood": (None, 10, 1, 300, 0.2, 600, page),
+        "unreachable": (None, None, 70, 30, 0.72, 0, warn),
+        "blind": (None, None, None, 30, 0.8, 0, warn),
+    }
+
+
 def letters_rule() -> AlertRule:
     rule = AlertRule.objects.create(name="Letters", kind="dead_letters", messages=0, for_seconds=0, recover_seconds=0)
     AlertRule.objects.update(created_at=make.after(-7200))

@@ -118,12 +118,22 @@ def _blind(now: datetime) -> list[Measurement]:
             subject=row.name,
             label=row.name,
             names=(row.name, row.system),
-            breached=row.state != "ok",
-            seconds=(now - row.ok_at).total_seconds() if row.ok_at and row.state != "ok" else None,
+            breached=row.state != "ok" or _silent(row, now),
+            seconds=_unseen(row, now) if row.state != "ok" or _silent(row, now) else None,
             note=row.message or row.state,
         )
         for row in Source.objects.exclude(state="paused")
     ]
+
+
+def _unseen(row: Source, now: datetime) -> float | None:
+    return (now - row.ok_at).total_seconds() if row.ok_at else None
+
+
+def _silent(row: Source, now: datetime) -> bool:
+    """Said to be fine, but not for long: who looks has died or hangs. Receivers look at nothing: they only listen."""
+    looks = bool(row.cycle_seconds) and row.ok_at is not None
+    return looks and (_unseen(row, now) or 0.0) > stale_seconds(row.name, row.system, row.pause_seconds)
 
 
 def _places(now: datetime) -> list[Measurement]:

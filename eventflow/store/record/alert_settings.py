@@ -33,7 +33,7 @@ DEFAULTS = (
         "severity": "warning",
         "share": 50.0,
         "messages": 100,
-        "recover_ratio": 0.7,
+        "recover_ratio": 0.5,
         "for_seconds": 120.0,
         "recover_seconds": 120.0,
     },
