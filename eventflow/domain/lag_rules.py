@@ -125,8 +125,8 @@ def rewound(window: Window, facts: Facts) -> Verdict | None:
 def drifting(window: Window, facts: Facts) -> Verdict | None:
     """7. The lowest backlog of each of three windows lies above the one before: it will not recover by itself.
 
-    That stands until a window's lowest lies below that of the one before: a drift that stops is no recovery. Asked before
-    the "was at zero just now" rule: a drift never is. What shrinks right now may well reach zero.
+    That stands until a window's lowest lies below that of the one before: a drift that stops is no recovery. Asked
+    before the "was at zero just now" rule: a drift never is. What shrinks right now may well reach zero.
     """
     if lag.trend(window) < 0:
         return None
