@@ -161,16 +161,30 @@ def follow(troubles: Sequence[Trouble], chains: Chains = NO_CHAINS) -> dict[Key,
             continue
         causes.add(subject)
         own = chains.services(subject)
-        near = chains.downstream(subject) | chains.upstream(subject, set(by_service))
+        up = chains.upstream(subject, set(by_service)) - own
+        down = chains.downstream(subject) - own - up
         same = [one for one in by_subject[subject] if not one.stop]
         beside = [one for service in own for one in by_service[service]]
-        beyond = [one for service in (near - own) & by_service.keys() for one in by_service[service] if not one.gone]
-        for trouble in (*same, *beside, *beyond):
+        before = [one for service in up & by_service.keys() for one in by_service[service] if not one.gone]
+        behind = [one for service in down & by_service.keys() for one in by_service[service] if _starved(one, cause)]
+        for trouble in (*same, *beside, *before, *behind):
             if trouble.key in found or trouble.told or (trouble.stop and trouble.measurement.subject in causes):
                 continue
             if trouble.rule.kind in WAITING and _explains(cause, trouble):
                 found[trouble.key] = subject
+                if trouble.stop:  # and with its stop whatever else is wrong with that group
+                    for one in by_subject[trouble.measurement.subject]:
+                        if one.rule.kind in HELD_BACK_BY_STOPPED and not one.told:
+                            found.setdefault(one.key, subject)
     return found
+
+
+def _starved(trouble: Trouble, cause: Trouble) -> bool:
+    """Whether a stop further up can be behind it. Who still gets messages and is late is slow by itself, unless these
+    are the wave after the stop; who is there and finishes nothing may wait for the one message that does not come."""
+    if trouble.stop:
+        return not trouble.gone
+    return not trouble.measurement.in_rate or cause.recovering_since is not None
 
 
 def _explains(cause: Trouble, trouble: Trouble) -> bool:

@@ -192,6 +192,8 @@ def _configured(joined: _Builder) -> None:
         owners = joined.owners.get((one.system, one.name)) or [one.service or one.name]
         joined.owners[one.system, one.name] = owners
         read = _readable(patterns, names.get(one.system, set()))
+        if one.name == one.destination:
+            read = _without_own_queue(joined, one, owners, read)
         for service in owners:
             row = joined.row(service, one.system, one.name)
             # Idle at the broker is no news for a group whose deliveries we see.
@@ -226,6 +228,15 @@ def _readable(patterns: Sequence[str], names: set[str]) -> list[str]:
     exact = names.intersection(patterns)
     wild = [pattern for pattern in patterns if "*" in pattern or ">" in pattern]
     return sorted(exact | {name for name in names if any(nats_match(pattern, name) for pattern in wild)})
+
+
+def _without_own_queue(joined: _Builder, one: GroupLag, owners: Sequence[str], read: list[str]) -> list[str]:
+    """A queue that is its own group is that row in its service's box; where spans tell which exchange or key feeds it,
+    a node of its own would only stand beside."""
+    fed = {edge.destination for service in owners for edge in joined.at(group_id(service, one.system, one.name))}
+    fed -= {one.destination}
+    published = any(edge.kind == "publish" and edge.destination == one.destination for edge in joined.edges.values())
+    return read if published or not fed.intersection(read) else [name for name in read if name != one.destination]
 
 
 def _of(row: GroupRow) -> tuple[Health, ...]:

@@ -67,6 +67,15 @@ def test_what_lies_up_and_down_the_chain_of_a_stopped_group_follows_from_it() ->
     assert held(b, trouble("c", LATE, since=400, seconds=310)) == {"c": "b"}
 
 
+def test_a_group_behind_the_stop_that_still_gets_messages_and_is_late_is_slow_by_itself() -> None:
+    b, late = trouble("b", began=0, since=60, status="stopped"), {"since": 400, "seconds": 310}
+    assert held(b, trouble("c", LATE, **late, in_rate=2.0)) == {}
+    assert held(b, trouble("c", LATE, **late, in_rate=0.0)) == {"c": "b"}
+    assert held(b, trouble("a", LATE, **late, in_rate=2.0)) == {"a": "b"}  # before the stop messages pile up
+    waits = trouble("c", began=10, since=70, in_rate=2.0)  # as one that joins two topics does
+    assert len(alert_chain.follow([b, waits, trouble("c", LATE, **late, in_rate=2.0)], graph())) == 2
+
+
 def test_the_order_in_which_rules_are_read_changes_nothing() -> None:
     troubles = [trouble("b", began=0, since=60, status="stopped"), trouble("a", began=30), trouble("c", began=10)]
     assert held(*troubles) == held(*reversed(troubles)) == {"a": "b", "c": "b"}

@@ -101,6 +101,18 @@ def test_a_dead_letter_destination_is_an_off_ramp_and_no_node() -> None:
     assert made.edges[-1].kind == "dead-letter" and made.edges[-1].health.rule == "arriving now"
 
 
+def test_a_queue_that_is_its_own_group_is_no_node_beside_the_key_that_feeds_it() -> None:
+    queue = lag("payment", "payment", subscriptions=("payment", "orders.placed"), ready=7)
+    made = topology(*SHOP, groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in made.places] == ["orders.placed"]
+    edge = next(one for one in made.edges if one.kind == "consume")
+    assert (edge.evidence, edge.lag) == ("both", 7)
+    direct = topology(*SHOP, seen("publish", "backfill", "payment"), groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in direct.places] == ["orders.placed", "payment"]  # somebody publishes to it by its name
+    unseen = topology(groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in unseen.places] == ["payment"]
+
+
 def test_letters_that_cannot_arrive_are_told_at_the_off_ramp_of_whose_they_are() -> None:
     made = topology(
         *SHOP,
