@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from demo.shop.faults import FAULTS
 from tests import required
 from tests.journeys.test_topology import SECONDS
 from tests.running import until
 from tests.running_demo import Demo, chromium, log_in, start_demo
 
-RATE = "3"
+RATE = "4"
 
 
 class FaultsOnABroker:
     """One demo, one browser, one walk through the pages."""
 
     name = ""
+    waits_for_the_stop = False
+    """The alert for a stopped consumer comes after more than a minute: one broker's module waits for it."""
 
     @pytest.fixture
     def shop(self, tmp_path: Path) -> Iterator[Demo]:
@@ -47,7 +48,7 @@ class FaultsOnABroker:
         a_doubled_order_shows_both_publications(shop, tab)
         a_forgotten_step_is_missing_in_its_flow(shop, tab)
         the_slow_and_the_stopped_consumer_fall_behind(shop, tab)
-        both_raise_their_alert_and_nobody_else_does(shop, tab)
+        each_raises_its_alert_and_nobody_else_does(shop, tab, stopped=self.waits_for_the_stop)
         shop.fault("all", "off")
         a_gift_card_order_is_replayed_and_recovers(shop, tab)
         the_stopped_consumer_catches_up(shop, tab)
@@ -133,13 +134,17 @@ def the_slow_and_the_stopped_consumer_fall_behind(shop: Demo, tab: Page) -> None
     expect(out).to_be_visible(timeout=60 * SECONDS)
 
 
-def both_raise_their_alert_and_nobody_else_does(shop: Demo, tab: Page) -> None:
+def each_raises_its_alert_and_nobody_else_does(shop: Demo, tab: Page, *, stopped: bool) -> None:
     tab.goto(f"http://{shop.http}/alerts/")
     firing = tab.locator("#al-firing > ul > li")
-    expect(firing.filter(has_text="shipping finishes nothing")).to_contain_text("critical", timeout=120 * SECONDS)
-    expect(firing.filter(has_text="email is")).to_contain_text("behind", timeout=60 * SECONDS)
+    expect(firing.filter(has_text="email is")).to_contain_text("behind", timeout=90 * SECONDS)
     for cause in ("GiftCardBalanceError", "UnicodeDecodeError"):
         expect(firing.filter(has_text=cause)).to_have_count(1)
+    stop = firing.filter(has_text="shipping finishes nothing")
+    if not stopped:
+        expect(firing.filter(has_not_text="shipping finishes nothing")).to_have_count(3)
+        return
+    expect(stop).to_contain_text("critical", timeout=120 * SECONDS)
     expect(firing).to_have_count(4)
     tab.goto(f"http://{shop.http}/topology/?view=table")
     row = tab.get_by_role("main").get_by_role("row").filter(has_text="shipping-service").filter(has_text="Critical")
@@ -158,6 +163,3 @@ def a_gift_card_order_is_replayed_and_recovers(shop: Demo, tab: Page) -> None:
 def the_stopped_consumer_catches_up(shop: Demo, tab: Page) -> None:
     tab.goto(f"http://{shop.http}/lag/")
     expect(_lag_row(shop, tab, "shipping")).not_to_contain_text("falling behind", timeout=60 * SECONDS)
-
-
-__all__ = ["FAULTS", "FaultsOnABroker"]

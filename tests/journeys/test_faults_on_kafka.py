@@ -9,3 +9,4 @@ pytestmark = [pytest.mark.journey, pytest.mark.kafka]
 
 class TestFaultsOnKafka(FaultsOnABroker):
     name = "kafka"
+    waits_for_the_stop = True

@@ -1,4 +1,4 @@
-"""The shop's six faults in the browser, on a real Redis Streams."""
+"""The shop's six faults in the browser, on real Redis Streams."""
 
 import pytest
 
