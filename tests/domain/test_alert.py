@@ -43,6 +43,7 @@ def test_a_breach_shorter_than_its_time_is_no_incident() -> None:
 
 
 def test_lag_that_crosses_the_limit_each_30_seconds_for_an_hour_is_one_incident() -> None:
+    """§9.6, test 7."""
     values: list[float | None] = [(30.0 if (second // 30) % 2 == 0 else 2.0) for second in range(0, 3600, 2)]
     _, told = run([*values, *[1.0] * 40])
     assert [event for _, event in told] == [Event.FIRING, Event.RESOLVED]

@@ -150,6 +150,7 @@ def simulate(hours: float, consumed_share: float, seed: int, wave: float = 0.0) 
 
 
 def test_a_drift_of_one_percent_is_found_within_35_minutes() -> None:
+    """§9.6, test 6: with the next one."""
     first, _ = simulate(1, 0.99, seed=3)
     assert first is not None and first <= 35
 

@@ -158,6 +158,7 @@ async def test_what_a_dead_letter_queue_drops_is_told_and_a_mended_route_is_mend
 
 
 async def test_ten_looks_at_a_full_dead_letter_queue_lose_nothing(vhost: Vhost) -> None:
+    """§9.6, test 4."""
     vhost.queue("dlq.payment", queue_type="quorum", delivery_limit=2)
     async with vhost.channel() as channel:
         await publish(channel, "dlq.payment", 3)
@@ -174,6 +175,7 @@ async def test_ten_looks_at_a_full_dead_letter_queue_lose_nothing(vhost: Vhost) 
 
 
 async def test_a_user_without_the_vhost_is_told_so_and_not_that_it_is_empty(vhost: Vhost) -> None:
+    """§9.6, test 5."""
     vhost.queue("payment")
     vhost.put("users/watcher", {"password": "s3cret", "tags": "monitoring"})
     looks = collector("shop", vhost.server.url(vhost.name, "watcher", "s3cret"), 0.2)
