@@ -34,6 +34,7 @@ MINUTES = (
 LOST = "What was lost is not recorded, only how near it came."
 QUIET = "An arrival counts as over an hour after its last letter; a person may have ended it sooner."
 NOT_RECORDED = "Whether a source was in sight is not recorded, so this kind of rule cannot be tried."
+NO_PLACES = "Where dead letters could not arrive is not recorded, so this kind of rule cannot be tried."
 RECORDED = {Kind.LAG: Q(), Kind.SKEW: Q(skew__isnull=False)}
 """Since when a kind's measure is in the history; for the others since verdicts are."""
 VALUES = ("group_id", "at", "ready", "age_seconds", "status", "kept_share", "skew", "resolution_seconds")
@@ -43,6 +44,8 @@ Row = tuple[int, datetime, int | None, float | None, int | None, float | None, f
 def backtest(rule: Rule, now: datetime) -> BackTest:
     """The rule against the last seven days."""
     start = now - timedelta(days=DAYS)
+    if rule.kind == Kind.UNREACHABLE:
+        return BackTest(start, now, note=NO_PLACES, possible=False)
     if rule.kind == Kind.BLIND:
         return BackTest(start, now, note=NOT_RECORDED, possible=False)
     if rule.kind == Kind.DEAD_LETTERS:
