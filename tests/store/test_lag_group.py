@@ -96,7 +96,7 @@ def test_old_minutes_and_old_rebalances_go() -> None:
     look(0, 1, 1)
     there(1, a="0")
     there(2, b="0")
-    lag_history.prune(make.NOW + timedelta(hours=49), 24 * 14)
+    lag_history.prune(make.NOW + timedelta(hours=49), 24 * 14, 3, 90)
     assert (PartitionMinute.objects.count(), Rebalance.objects.count()) == (0, 1)
-    lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14)
+    lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14, 3, 90)
     assert Rebalance.objects.count() == 0

@@ -37,6 +37,17 @@ def test_unknown_lag_is_a_dash_with_its_reason_never_a_zero(viewer: Client) -> N
     assert "Unknown" in page and "not permitted to look" in page
 
 
+def test_a_group_out_of_sight_is_not_said_to_be_steady(viewer: Client) -> None:
+    now = timezone.now()
+    seen = make.consumer_group("email", seen_at=now, ready=50, age=9, status="slow", trend=0)
+    lost = make.consumer_group("billing", seen_at=now, ready=50, age=9, status="unknown", trend=0)
+    old = make.consumer_group("audit", seen_at=now - timedelta(hours=1), ready=50, age=9, status="slow", trend=1)
+    assert ">steady<" in viewer.get(f"/lag/groups/{seen.pk}/").content.decode()
+    for group in (lost, old):
+        page = viewer.get(f"/lag/groups/{group.pk}/").content.decode()
+        assert "not known now" in page and ">steady<" not in page and "growing" not in page
+
+
 def test_hostile_group_names_are_only_text(viewer: Client) -> None:
     now = timezone.now()
     observations([make.lag_sample("<script>alert(1)</script>", now, ready=1)], now)

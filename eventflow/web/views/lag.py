@@ -62,6 +62,8 @@ COLUMNS = (
 )
 DEFAULT_SORT = "-lag"
 SHOWN = 200
+RECENT = 60
+SPARK_POINTS = 720
 
 
 def _view(row: LagRow) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def _view(row: LagRow) -> dict[str, Any]:
         "cls": row.severity,
         "method": error + METHODS.get(row.method, row.method),
         "drain": drain_words(row),
+        "trend": trend_words(row),
         "behind": (row.in_rate or 0) - (row.out_rate or 0),
     }
 
@@ -89,6 +92,13 @@ def limit_words(seconds: float | None, messages: int | None) -> str:
     if messages is not None:
         parts.append(f"over {formats.count(messages)} waiting")
     return ", or ".join(parts)
+
+
+def trend_words(row: LagRow) -> str:
+    """Where it is going; of what can't be seen, only that it can't."""
+    if row.ready is None or row.status == LagStatus.UNKNOWN:
+        return "not known now"
+    return {1: "▲ growing", -1: "▼ shrinking"}.get(row.trend, "steady")
 
 
 def drain_words(row: LagRow) -> str:
@@ -199,10 +209,10 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
         "falling": row.trend > 0 and row.backlog is not None,
         "siblings": [_view(sibling) for sibling in detail.siblings],
         "is_behind": row.status in engine.BEHIND or row.status in engine.LATE,
-        "recent": detail.series[-60:][::-1],
-        "spark_messages": [point.ready for point in detail.series],
-        "spark_seconds": [point.age_seconds for point in detail.series],
-        "spark_rates": [point.out_rate for point in detail.series],
+        "recent": detail.series.newest(RECENT),
+        "spark_messages": detail.series.line("ready", SPARK_POINTS).values,
+        "spark_seconds": detail.series.line("age_seconds", SPARK_POINTS).values,
+        "spark_rates": detail.series.line("out_rate", SPARK_POINTS).values,
         "rules": alerts.lag_rules_for(lag.subject(row.source, row.destination, row.group)),
     }
     template = "lag/_group.html" if request.headers.get("HX-Request") else "lag/group.html"
