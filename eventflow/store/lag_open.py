@@ -1,7 +1,7 @@
 """Reads the lag that is not packed yet, rows of the last hour or so, as the columns that `store.lag_pack` knows."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
-from eventflow.store.lag_pack import COLUMNS, TENTHS, Lags
+from eventflow.store.lag_pack import COLUMNS, Lags
 from eventflow.store.models import LagPoint
 from eventflow.store.spans.columns import Ints
 
-AS_SAMPLED, MINUTE = 0, 60
+AS_SAMPLED = 0
 
 
 class Tenths(Func):
@@ -27,13 +27,6 @@ class Tenths(Func):
         days = "(julianday(%(expressions)s) - 2440587.5)"
         template = f"CAST(ROUND({days} * 86400000.0) / 100 AS integer)"
         return self.as_sql(compiler, connection, template=template, **extra)
-
-
-def tenths(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(seconds=1 / TENTHS)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read(

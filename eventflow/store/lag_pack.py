@@ -6,6 +6,7 @@ as what they differ from what another column lets expect. Exact to the scale of 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from struct import Struct
 
 import numpy as np
@@ -17,6 +18,11 @@ from eventflow.store.spans.columns import Array, Ints
 Floats = NDArray[np.float64]
 TENTHS = 10
 """Moments are whole tenths of a second since 1970."""
+SAMPLE, MINUTE = 15, 60
+SPAN = {SAMPLE: 3_600, MINUTE: 86_400}
+"""Seconds between what is packed, and of a pack."""
+OPEN = timedelta(hours=1)
+"""So long lag stays in rows: what the engine's windows need after a restart, and the ranges that pages show most."""
 SCALES: Mapping[str, int] = {
     "ready": 1,
     "low": 1,
@@ -56,6 +62,17 @@ class Lags:
 
     def cut(self, which: Array | slice) -> "Lags":
         return Lags(self.at[which], {name: values[which] for name, values in self.columns.items()})
+
+
+def tenths(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(seconds=1 / TENTHS)
+
+
+def moment(at: int) -> datetime:
+    return _EPOCH + timedelta(seconds=1 / TENTHS) * at
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def empty(names: Iterable[str] = COLUMNS) -> Lags:

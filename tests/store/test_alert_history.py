@@ -52,7 +52,7 @@ def test_a_rule_is_tried_on_minutes_and_on_the_samples_that_are_still_there() ->
 def test_without_history_the_answer_is_that_there_is_none() -> None:
     make.consumer_group("email")
     found = alert_history.backtest(rule(), make.NOW)
-    assert (found.since, found.fired, found.possible) == (None, (), True)
+    assert (found.since, found.fired) == (None, ())
 
 
 def test_only_the_groups_that_the_pattern_names_are_tried() -> None:
@@ -103,16 +103,11 @@ def test_a_flood_is_tried_against_what_the_group_finished_meanwhile() -> None:
     assert alert_history.backtest(rule(Kind.FLOOD, share=20.0, messages=10), make.NOW).fired == ()
 
 
-def test_whether_a_source_was_in_sight_is_not_recorded_and_said() -> None:
-    found = alert_history.backtest(rule(Kind.BLIND), make.NOW)
-    assert (found.possible, "not recorded" in found.note) == (False, True)
-
-
 def test_what_is_too_much_is_left_out_and_counted() -> None:
-    for number in range(alert_history.READ_GROUPS + 5):
+    for number in range(12):
         history(make.consumer_group(f"g{number}"), HOUR, [90.0] * 3)
-    found = alert_history.backtest(rule(), make.NOW)
-    assert (len(found.fired), found.tried, found.left) == (30, 30, 5)
+    found = alert_history.backtest(rule(), make.NOW, most_moments=15)
+    assert (len(found.fired), found.tried, found.left) == (5, 5, 7)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -127,4 +122,4 @@ def test_twenty_groups_cost_no_more_queries_than_ten(kind: Kind) -> None:
             alert_history.backtest(rule(kind, messages=0), make.NOW)
         return len(captured)
 
-    assert cost(20) == cost(10) <= 6
+    assert cost(20) == cost(10) <= 7

@@ -9,8 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventflow.store.lag_open import tenths
-from eventflow.store.lag_pack import COLUMNS, SCALES, Lags, merged, packed, thinned, unpacked
+from eventflow.store.lag_pack import COLUMNS, SCALES, Lags, merged, packed, tenths, thinned, unpacked
 from eventflow.store.models import ConsumerGroup, LagPack, LagPoint
 from eventflow.store.record import lag_history
 from tests import factories as make

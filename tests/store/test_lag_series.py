@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventflow.store.lag_open import tenths
-from eventflow.store.lag_pack import COLUMNS, Lags
+from eventflow.store.lag_pack import COLUMNS, Lags, tenths
 from eventflow.store.models import ConsumerGroup, LagPoint
 from eventflow.store.queries import lag as queries
 from eventflow.store.queries import lag_series

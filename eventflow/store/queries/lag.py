@@ -18,10 +18,10 @@ from django.db.models.sql.compiler import SQLCompiler
 from eventflow.domain import lag
 from eventflow.domain.alert import OF_GROUPS, Kind
 from eventflow.domain.lag import LagStatus
+from eventflow.store.lag_pack import OPEN
 from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
 from eventflow.store.queries import lag_series
 from eventflow.store.queries.lag_series import Series
-from eventflow.store.record.lag_history import OPEN
 
 SPARK_VALUES = 60
 YOUNG_SECONDS = 600.0

@@ -6,24 +6,39 @@ what is not known.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from eventflow.store import lag_open
-from eventflow.store.lag_open import AS_SAMPLED, MINUTE, tenths
-from eventflow.store.lag_pack import COLUMNS, TENTHS, Floats, Lags, empty, merged, thinned, unpacked
+from eventflow.store.lag_open import AS_SAMPLED
+from eventflow.store.lag_pack import (
+    COLUMNS,
+    MINUTE,
+    OPEN,
+    SAMPLE,
+    SPAN,
+    TENTHS,
+    Floats,
+    Lags,
+    empty,
+    merged,
+    moment,
+    tenths,
+    thinned,
+    unpacked,
+)
 from eventflow.store.models import LagPack
 from eventflow.store.spans.columns import Ints
 
-SAMPLE = 15
-SPAN = {SAMPLE: 3_600, MINUTE: 86_400}
 SAMPLED_SECONDS = 86_400.0
 """Ranges up to here are read as sampled, longer ones by minutes."""
 GAP_SECONDS = 180.0
 """Without a sample for longer than this nothing was seen."""
 TAIL = timedelta(seconds=150)
 """Minutes are written when they are over: what is younger than this is told by samples."""
+MOST_OPEN = 50
+"""Groups whose rows are read to look closer."""
 RATES = {"in_rate": ("published_total",), "out_rate": ("settled_total", "delivered_total")}
 
 
@@ -104,9 +119,7 @@ class Series:
         short = Series(self.lags.cut(ends))
         columns = (ready, flying, age, short._column("in_rate"), short._column("out_rate"))
         return [
-            SeriesPoint(
-                datetime.fromtimestamp(at / TENTHS, UTC), _whole(waits), _whole(flies), _known(old), *map(_known, rates)
-            )
+            SeriesPoint(moment(at), _whole(waits), _whole(flies), _known(old), *map(_known, rates))
             for at, waits, flies, old, *rates in zip(
                 self.lags.at[ends].tolist(), *(column.tolist() for column in columns), strict=True
             )
@@ -193,6 +206,33 @@ def minutes_of(
         young = Lags(young.at // (MINUTE * TENTHS) * (MINUTE * TENTHS), young.columns)
         found[pk] = _within([*packs[pk], rows[pk], young], start, end)
     return found
+
+
+def hours_of(wanted: Mapping[int, Collection[int]], names: Sequence[str], now: datetime, most: int) -> dict[int, Lags]:
+    """Groups' hours (by their beginnings, in seconds since 1970) as sampled where that is kept; the newest so many.
+
+    1 query per 500 groups for what is packed, and 1 for what is not, of few groups.
+    """
+    asked = sorted(((hour, pk) for pk, hours in wanted.items() for hour in hours), reverse=True)[: max(0, most)]
+    chosen = set(asked)
+    found: dict[int, list[Lags]] = {pk: [] for _, pk in asked}
+    if not found:
+        return {}
+    for part in _parts(found):
+        packs = LagPack.objects.filter(group__in=part, seconds=SAMPLE, at__gte=asked[-1][0], at__lte=asked[0][0])
+        for pk, hour, body in packs.order_by("group_id", "at").values_list("group_id", "at", "body").iterator():
+            if (hour, pk) in chosen:
+                found[pk].append(unpacked(body, names))
+    young = now - OPEN - timedelta(seconds=SPAN[SAMPLE])
+    open_now = list(dict.fromkeys(pk for hour, pk in asked if hour > young.timestamp()))[:MOST_OPEN]
+    rows = _rows(open_now, AS_SAMPLED, young, now, names)
+    return {pk: merged([*parts, rows.get(pk, empty(names))]) for pk, parts in found.items()}
+
+
+def closer(minutes: Lags, samples: Lags) -> Lags:
+    """Samples in place of the minutes they lie in."""
+    slot = MINUTE * TENTHS
+    return merged([samples, minutes.cut(~np.isin(minutes.at // slot, samples.at // slot))])
 
 
 def worst(

@@ -13,17 +13,12 @@ from django.db.models import Max, Min
 from django.db.models.functions import TruncMinute
 
 from eventflow.store import lag_open
-from eventflow.store.lag_open import AS_SAMPLED, MINUTE
-from eventflow.store.lag_pack import TENTHS, Lags, joined, merged, packed, thinned, unpacked
+from eventflow.store.lag_open import AS_SAMPLED
+from eventflow.store.lag_pack import MINUTE, OPEN, SAMPLE, SPAN, TENTHS, Lags, joined, merged, packed, thinned, unpacked
 from eventflow.store.models import ConsumerGroup, LagPack, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.spans.columns import Ints
 from eventflow.store.spans.rows import insert
 
-SAMPLE = 15
-SPAN = {SAMPLE: 3_600, MINUTE: 86_400}
-"""Seconds between what is packed, and of a pack."""
-OPEN = timedelta(hours=1)
-"""So long lag stays in rows: what the engine's windows need after a restart, and the ranges that pages show most."""
 QUARTER = 900
 PARTITION_HOURS = 48
 GROUPS = 100

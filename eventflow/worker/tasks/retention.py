@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from eventflow.celery import app
 from eventflow.store import spans
-from eventflow.store.record import alert_settings, lag_history
+from eventflow.store.record import alert_settings, blind, lag_history
 
 COMPACT = "eventflow.retention.compact"
 PACK = "eventflow.retention.pack"
@@ -34,6 +34,7 @@ def prune() -> None:
     """Drop what is too old, and the oldest of what is too much."""
     now, hours = timezone.now(), settings.EVENTFLOW_RETENTION_HOURS
     lag_history.prune(now, hours, settings.EVENTFLOW_LAG_SAMPLE_DAYS, settings.EVENTFLOW_LAG_MINUTE_DAYS)
+    blind.prune(now, settings.EVENTFLOW_LAG_MINUTE_DAYS)
     alert_settings.prune(now, hours)
     spans.prune(now - timedelta(hours=hours))
     if gigabytes := settings.EVENTFLOW_RETENTION_GIGABYTES:
