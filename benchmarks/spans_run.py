@@ -158,7 +158,7 @@ def _check(stream: Stream) -> None:
         _same(f"the sums of {key}", expected, stream.edges[key])
         _same(f"the waits of {key}", edge.wait.total, edge.count if key.kind == "consume" else 0)
     lines = FlowRow.objects.aggregate(
-        number=Count("id"), spans=Sum("spans"), events=Sum("events"), deliveries=Sum("deliveries")
+        number=Count("id"), **{name: Sum(f"pattern__{name}") for name in ("spans", "events", "deliveries")}
     )
     messages = PER_ORDER * stream.orders
     wanted = {"number": stream.orders, "spans": stream.spans, "events": messages, "deliveries": messages}

@@ -120,7 +120,14 @@ def report() -> None:
         "spans": sorted(list(chunk.context(row)) for chunk in chunks for row in range(len(chunk.portion))),
         "flows": sorted(FlowRow.objects.values_list("key", flat=True)),
         "lines": sorted(
-            set(map(str, FlowRow.objects.values_list("status", "spans", "traces", "events", "deliveries")))
+            set(
+                map(
+                    str,
+                    FlowRow.objects.values_list(
+                        "status", *(f"pattern__{name}" for name in ("spans", "traces", "events", "deliveries"))
+                    ),
+                )
+            )
         ),
         "judged": store.waiting() == 0,
         "edges": {

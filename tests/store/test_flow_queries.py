@@ -180,7 +180,7 @@ def test_a_long_flow_is_counted_and_read_up_to_its_limit(db, monkeypatch):
     digest()
     send(replace(one, span_id=f"{n:016x}") for n, one in enumerate(failed_order() * 2))
     digest()
-    assert FlowRow.objects.values_list("spans", flat=True).get(key=KEY) == 10 + 2 * len(failed_order())
+    assert FlowRow.objects.values_list("pattern__spans", flat=True).get(key=KEY) == 10 + 2 * len(failed_order())
     stored = store.flow_spans(KEY)
     assert not stored.complete
     assert stored.looked_at == 10 + 2 * len(failed_order())

@@ -7,7 +7,7 @@ import pytest
 
 from eventflow.domain.observations import Operation, Span
 from eventflow.store import spans as store
-from eventflow.store.models import FlowRow
+from eventflow.store.models import FlowPattern, FlowRow
 from eventflow.store.spans.patterns import Patterns
 from tests.flow_factory import consume, link, publish, span
 from tests.store.support import NOW, digest, send
@@ -60,8 +60,8 @@ def _consumption(
 
 
 def lines() -> list[tuple[object, ...]]:
-    columns = [field.name for field in FlowRow._meta.fields if field.name not in ("id", "updated_ns")]
-    return sorted(FlowRow.objects.values_list(*columns))
+    alike = [f"pattern__{field.name}" for field in FlowPattern._meta.fields if field.name != "id"]
+    return sorted(FlowRow.objects.values_list("key", "started_ns", "duration_ns", "status", "plumbing", *alike))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -101,3 +101,4 @@ def test_alike_flows_are_judged_once_whatever_their_times(monkeypatch):
     digest()
     assert FlowRow.objects.count() == 50
     assert len(patterns) == 2, "one before and one since somebody is known to read"
+    assert FlowPattern.objects.count() == 1, "both say the same"

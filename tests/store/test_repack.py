@@ -34,7 +34,7 @@ def seen() -> tuple[object, ...]:
         [sorted(flow.spans.values(), key=repr) for flow in found if flow],
         [flows.find(f"m{number}") for number in range(MANY)],
         [store.consumers_of(trace(f"t{number}"), "0" * 16) for number in range(3)],
-        sorted(FlowRow.objects.values_list("key", "status", "spans", "deliveries")),
+        sorted(FlowRow.objects.values_list("key", "status", "pattern__spans", "pattern__deliveries")),
     )
 
 

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from eventflow.domain.observations import Span
 from eventflow.store import spans as store
-from eventflow.store.models import Chunk, Destination, EdgeSlot, FlowRow, IndexRun
+from eventflow.store.models import Chunk, Destination, EdgeSlot, FlowPattern, FlowRow, IndexRun
 from eventflow.store.queries import topology
 from tests.flow_factory import EPOCH, at, consume, failed_order, link, publish, trace
 from tests.store.support import DAY, NOW, digest, send
@@ -121,7 +121,7 @@ def test_retention_takes_old_traces_whole_and_leaves_young_ones(ten_minutes):
     assert FlowRow.objects.count() == 30
     assert len(store.trace_spans(trace("t45"))) == 2
     assert store.prune(NOW + DAY) == 60
-    for model in (Chunk, IndexRun, FlowRow, EdgeSlot):
+    for model in (Chunk, IndexRun, FlowRow, FlowPattern, EdgeSlot):
         assert not model.objects.exists()
 
 

@@ -73,15 +73,14 @@ class IndexPage(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "first"], name="one_page_per_run_and_hash")]
 
 
-class FlowRow(models.Model):
-    """A flow's line in the list (`domain.flow_summary.FlowSummary`), made again whenever something of it changes."""
+class FlowPattern(models.Model):
+    """What the lines of many flows say alike: all of `domain.flow_summary.FlowSummary` but its key and times."""
 
-    key = models.CharField(max_length=300, unique=True)
+    digest = models.CharField(max_length=32, unique=True)
+    """A hash of all the others."""
     kind = models.CharField(max_length=20)
     status = models.CharField(max_length=20)
     place = models.CharField(max_length=300)
-    started_ns = models.BigIntegerField()
-    ended_ns = models.BigIntegerField()
     first_destination = models.CharField(max_length=300)
     first_service = models.CharField(max_length=300)
     services = models.TextField()
@@ -96,12 +95,26 @@ class FlowRow(models.Model):
     letters = models.IntegerField()
     plumbing = models.BooleanField()
     """True without a message hop, a correlation id or a letter: nothing a list of flows should begin with."""
-    updated_ns = models.BigIntegerField()
+
+
+class FlowRow(models.Model):
+    """A flow's line in the list, made again whenever something of it changes."""
+
+    key = models.CharField(max_length=300, unique=True)
+    pattern = models.ForeignKey(FlowPattern, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    """Checked by who deletes patterns: an index for that would be a tenth of all."""
+    status = models.SmallIntegerField()
+    """The pattern's, as its place in `domain.flow_summary.FlowStatus`; this and the next are here for the indexes."""
+    plumbing = models.BooleanField()
+    started_ns = models.BigIntegerField()
+    duration_ns = models.BigIntegerField()
+    judged_at = models.BigIntegerField()
+    """Seconds since the epoch."""
 
     class Meta:
         indexes = [
-            models.Index(fields=["plumbing", "-started_ns", "-id"], name="flows_by_start"),
-            models.Index(fields=["status", "-started_ns", "-id"], name="flows_by_status_and_start"),
+            models.Index(fields=["plumbing", "started_ns"], name="flows_by_start"),
+            models.Index(fields=["status", "started_ns"], name="flows_by_status_and_start"),
         ]
 
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowStatus, FlowSummary
 from eventflow.domain.flow_query import FlowFacets, FlowPage, FlowQuery
 from eventflow.store import spans
-from eventflow.store.models import DeadLetter, FlowRow
+from eventflow.store.models import DeadLetter, FlowPattern, FlowRow
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans.summaries import names, needle, put_together, summary_of
+from eventflow.store.spans.lines import names, needle, status_code, status_of, summary_of
+from eventflow.store.spans.summaries import put_together
 from eventflow.store.spans.text import fit
 
 LOOK_STEP = 20_000
@@ -78,19 +79,19 @@ def page(query: FlowQuery, cursor: str | None, limit: int, now: datetime) -> Flo
 
 def facets(query: FlowQuery, now: datetime) -> FlowFacets:
     """Names to narrow a query by, counted over the newest lines that match it."""
-    columns = ("services", "destinations", "event_types", "status")
+    columns = ("pattern__services", "pattern__destinations", "pattern__event_types", "status")
     rows = list(_base(query).filter(_matching(query)).values_list(*columns)[:FACET_LINES])
     return FlowFacets(
         services=_common(line.partition("\t")[0] for row in rows for line in names(row[0])),
         destinations=_common(name for row in rows for name in names(row[1])),
         event_types=_common(name for row in rows for name in names(row[2])),
-        statuses=tuple(Counter(FlowStatus(row[3]) for row in rows).most_common()),
+        statuses=tuple(Counter(status_of(row[3]) for row in rows).most_common()),
     )
 
 
 def recent_failed(limit: int) -> list[FlowSummary]:
     """The newest flows that are failed or dead-lettered."""
-    bad = (FlowStatus.FAILED.value, FlowStatus.DEAD_LETTERED.value)
+    bad = (status_code(FlowStatus.FAILED), status_code(FlowStatus.DEAD_LETTERED))
     return [summary_of(row) for row in _newest(FlowRow.objects.filter(status__in=bad))[:limit]]
 
 
@@ -99,7 +100,7 @@ def counts(since: datetime, now: datetime) -> dict[FlowStatus, int]:
     started = Q(plumbing=False, started_ns__gte=nanoseconds(since))
     rows = FlowRow.objects.filter(started).values_list("status").annotate(number=Count("id")).order_by()
     found = dict(rows)
-    return {status: found.get(status.value, 0) for status in FlowStatus}
+    return {status: found.get(status_code(status), 0) for status in FlowStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _number(window: QuerySet[FlowRow], row: FlowRow) -> int:
 
 
 def _newest(rows: QuerySet[FlowRow]) -> QuerySet[FlowRow]:
-    return rows.order_by("-started_ns", "-pk")
+    return rows.select_related("pattern").order_by("-started_ns", "-pk")
 
 
 def _base(query: FlowQuery) -> QuerySet[FlowRow]:
@@ -159,21 +160,23 @@ def _base(query: FlowQuery) -> QuerySet[FlowRow]:
     if query.until_ns is not None:
         rows = rows.filter(started_ns__lt=min(query.until_ns, 2**63 - 1))
     if query.statuses:
-        rows = rows.filter(status__in=[status.value for status in query.statuses])
+        rows = rows.filter(status__in=[status_code(status) for status in query.statuses])
     return rows
 
 
 def _matching(query: FlowQuery) -> Q:
     """What is looked for in each line."""
-    wanted = Q()
+    wanted, alike = Q(), Q()
     if query.service:
-        wanted &= Q(services__contains=needle(query.service, marked=True))
+        alike &= Q(services__contains=needle(query.service, marked=True))
     if query.destination:
-        wanted &= Q(destinations__contains=needle(query.destination))
+        alike &= Q(destinations__contains=needle(query.destination))
     if query.event_type:
-        wanted &= Q(event_types__contains=needle(query.event_type))
+        alike &= Q(event_types__contains=needle(query.event_type))
+    if alike:
+        wanted &= Q(pattern__in=FlowPattern.objects.filter(alike))
     if query.min_duration_ns:
-        wanted &= Q(ended_ns__gte=F("started_ns") + min(query.min_duration_ns, 2**62))
+        wanted &= Q(duration_ns__gte=min(query.min_duration_ns, 2**62))
     return wanted
 
 

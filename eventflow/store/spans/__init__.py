@@ -10,6 +10,7 @@
        LibraryCount ◀ what libraries' spans lack ────────────────────────────────────┘
                                                              │ new chunks
        FlowRow ◀───── a line per flow, as the domain judges it ── judge
+       FlowPattern ◀── what many lines say alike
 
        reads: flow_spans, trace_spans, consumers_of;  store/queries/flows.py and topology.py for lists and sums
 

@@ -17,6 +17,7 @@ from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
 from eventflow.store.spans.digest import memory
 from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
+from eventflow.store.spans.lines import status_code
 from eventflow.store.spans.load import Reader
 from eventflow.store.spans.opened import opened
 from eventflow.store.spans.patterns import Patterns
@@ -46,18 +47,18 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     reader = Reader()
     woken = frozenset(memory.woken)
     late = reader.trace_ids(woken.difference(alike.seen.tolist()))
-    keys = _touched(alike.others | late, reader) | load.lines(alike.moved)
+    keys = _touched(alike.others | late, reader) | load.listed(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
-    lines.rows += [row for row in alike.rows if row[0] not in keys]
+    lines.rows += [row for row in alike.rows if row.key not in keys]
     try:
         with transaction.atomic():
             generation.advance(LINES, before)
             generation.advance(JUDGED, last, chunks[-1])
-            summaries.write(lines)
+            summaries.write(lines, now)
     except OutdatedError:
         return frozenset()
     memory.woken -= woken
-    return frozenset(keys.union(str(row[0]) for row in alike.rows))
+    return frozenset(keys.union(row.key for row in alike.rows))
 
 
 def waiting() -> int:
@@ -75,7 +76,7 @@ def _touched(new: Collection[str], reader: Reader) -> set[str]:
     belonging = reader.members(traces | linked)
     keys = {key for name in traces | linked if name in belonging for key in belonging[name]}
     # Lines that a trace alone made, or a letter's trace: it may belong elsewhere now.
-    return keys | load.lines(traces)
+    return keys | load.listed(traces)
 
 
 def refresh_flows(keys: Iterable[str], now: datetime) -> None:
@@ -91,20 +92,20 @@ def refresh_flows(keys: Iterable[str], now: datetime) -> None:
         try:
             with transaction.atomic():
                 generation.advance(LINES, before)
-                summaries.write(lines)
+                summaries.write(lines, now)
         except OutdatedError:
             continue
         return
     # Busier than five tries: the last one holds the lock while it looks.
     with transaction.atomic():
         Generation.objects.filter(pk=LINES).update(number=F("number") + 1)
-        summaries.write(summaries.prepare(wanted, Reader(), flow_evidence.consumers(), now))
+        summaries.write(summaries.prepare(wanted, Reader(), flow_evidence.consumers(), now), now)
 
 
 def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
     """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
-    patience = nanoseconds(now) - RECHECK_SECONDS * 1_000_000_000
-    rows = FlowRow.objects.filter(status=FlowStatus.RUNNING.value, updated_ns__lt=patience)
+    patience = nanoseconds(now) // 1_000_000_000 - RECHECK_SECONDS
+    rows = FlowRow.objects.filter(status=status_code(FlowStatus.RUNNING), judged_at__lt=patience)
     keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
     refresh_flows(keys, now)
     return keys

@@ -307,6 +307,6 @@ def _have_letters(keys: Collection[str]) -> bool:
     return any(True for name in ("correlation_id", "trace_id") for _ in select(DeadLetter, ("id",), {name: keys}))
 
 
-def lines(keys: Collection[str]) -> set[str]:
+def listed(keys: Collection[str]) -> set[str]:
     """Which of these keys have a line in the list of flows."""
     return {key for (key,) in select(FlowRow, ["key"], {"key": keys})}

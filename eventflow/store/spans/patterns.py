@@ -7,7 +7,7 @@ beyond that (letters, replays, foreign traces, several keys) are none of these a
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -20,11 +20,11 @@ from eventflow.store.queries.flow_evidence import MEMORY_NS, Consumers
 from eventflow.store.spans import form, ids, index
 from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion, mixed, together
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
-from eventflow.store.spans.load import is_trace, lines
+from eventflow.store.spans.lines import Line, Pattern, pattern_of
+from eventflow.store.spans.load import is_trace, listed
 from eventflow.store.spans.meaning import CONSUME, PUBLISH
 from eventflow.store.spans.memory import among
 from eventflow.store.spans.opened import Opened, opened
-from eventflow.store.spans.summaries import row_of
 
 KNOWN_PATTERNS = 100_000
 FEW_LETTERS = 5_000
@@ -42,7 +42,7 @@ class Judged:
     seen   the hashes of all traces that were looked at
     """
 
-    rows: list[tuple[object, ...]]
+    rows: list[Line]
     others: set[str]
     moved: set[str]
     seen: U64
@@ -68,7 +68,7 @@ class Patterns:
     """The lines known so far, by pattern."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[int, int], tuple[object, ...] | None] = {}
+        self._lines: dict[tuple[int, int], Pattern] = {}
         self._expected: dict[frozenset[tuple[str, frozenset[str]]], int] = {}
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Patterns:
         hashes = _pattern_hashes(window, table, order, starts, nanoseconds(now))
         expected = self._expectations(begun, consumers)
         touched = np.logical_or.reduceat(window.fresh[order], starts)
-        rows: list[tuple[object, ...]] = []
+        rows: list[Line] = []
         bounds = np.append(starts, len(order))
         for at in np.flatnonzero(touched).tolist():
             pattern = (int(hashes[at]), expected[at])
@@ -107,19 +107,19 @@ class Patterns:
                 line = self._learn(
                     pattern, key, window, order[bounds[at] : bounds[at + 1]], consumers=consumers, now=now
                 )
-            rows.append((key, *line[1:4], int(begun[at]), int(ended[at]), *line[6:-1], nanoseconds(now)))
+            rows.append(Line(key, int(begun[at]), int(ended[at]) - int(begun[at]), line))
         seen_before = np.isin(portion.trace, portion.trace[~window.fresh]) & good & (keyed != 0)
         return Judged(rows, others, _hex(portion.trace_ids[seen_before]), np.unique(portion.trace[good]))
 
     def _learn(
         self, pattern: tuple[int, int], key: str, window: _Window, rows: Ints, *, consumers: Consumers, now: datetime
-    ) -> tuple[object, ...]:
+    ) -> Pattern:
         spans = read_whole(window.portion, rows, form.form()).values()
         started = min(span.start_ns for span in spans)
         summary = summarise(assemble(key, spans, now=now, consumers=consumers.at(started)))
         if len(self._lines) >= KNOWN_PATTERNS:
             self._lines.clear()
-        line = self._lines[pattern] = row_of(replace(summary, started_ns=0, ended_ns=0), now)
+        line = self._lines[pattern] = pattern_of(summary)
         return line
 
     def _expectations(self, begun: Ints, consumers: Consumers) -> list[int]:
@@ -183,7 +183,7 @@ def _grown(window: _Window) -> Ints:
     raw = portion.trace_ids[first].tobytes().hex()
     hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
     names.update(zip(hexes, ids.of_traces(traces).tolist(), strict=True))
-    known = lines(names)
+    known = listed(names)
     return np.unique(index.shortened(np.array([names[name] for name in known], np.uint64)))
 
 

@@ -6,12 +6,12 @@ In bounded steps, each a transaction of its own, so that no writer waits long. S
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Min, QuerySet, Sum
+from django.db.models import F, Min, QuerySet, Sum
 from django.db.models.functions import Length
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, IndexRun, LibraryCount, Rejected
-from eventflow.store.spans import generation, index, slots
+from eventflow.store.spans import generation, index, lines, slots
 from eventflow.store.spans.edges import SLOT_SECONDS
 from eventflow.store.spans.generation import SPANS
 from eventflow.store.spans.opened import opened
@@ -37,7 +37,7 @@ def prune(before: datetime) -> int:
     # Of a flow that goes on, only what is old goes: it may go on for years.
     for pk, level in Chunk.objects.filter(first_ns__lt=before_ns).values_list("id", "level"):
         gone += _cut(pk, level, before_ns)
-    FlowRow.objects.filter(ended_ns__lt=before_ns).delete()
+    _drop_lines(before_ns)
     EdgeSlot.objects.filter(at__lt=before_ns // 1_000_000_000).delete()
     Edge.objects.filter(last_ns__lt=before_ns).delete()
     LibraryCount.objects.filter(last_ns__lt=before_ns).delete()
@@ -61,9 +61,17 @@ def shrink(limit: int) -> int:
         gone += _prune_step(Chunk.objects.filter(pk__in=oldest))
     if gone:
         since = Chunk.objects.aggregate(since=Min("first_ns"))["since"]
-        rows = FlowRow.objects.all()
-        (rows if since is None else rows.filter(ended_ns__lt=since)).delete()
+        _drop_lines(since)
     return gone
+
+
+def _drop_lines(before_ns: int | None) -> None:
+    """Delete the lines of flows that ended before; all of them without a time."""
+    rows = FlowRow.objects.all()
+    if before_ns is not None:
+        rows = rows.filter(started_ns__lt=before_ns - F("duration_ns"))
+    rows.delete()
+    lines.sweep()
 
 
 def _size() -> int:

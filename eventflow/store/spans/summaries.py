@@ -4,19 +4,20 @@ Bounded: a flow of more than `DETAIL_LIMIT` spans keeps the line it had by then 
 by many flows (a long-running producer, a huge batch) only the spans that name the flow or link into it are looked at.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from eventflow.domain.clock import nanoseconds
-from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, FlowSummary, ServiceMark, assemble, summarise
-from eventflow.domain.flow_summary import FlowStatus
+from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, assemble, summarise
 from eventflow.domain.hop import Context, evidence
 from eventflow.domain.observations import Span
 from eventflow.store.models import FlowRow
 from eventflow.store.queries import flow_evidence
-from eventflow.store.spans.load import Reader, lines
-from eventflow.store.spans.rows import chunks, insert
+from eventflow.store.spans import lines
+from eventflow.store.spans.lines import Line, line_of
+from eventflow.store.spans.load import Reader, listed
+from eventflow.store.spans.rows import chunks
 from eventflow.store.spans.text import fit, fit_ns
 
 DETAIL_LIMIT = 5_000
@@ -46,7 +47,7 @@ class FlowSpans:
 class Refreshed:
     """Lines to write, and the flows that are gone."""
 
-    rows: list[tuple[object, ...]] = field(default_factory=list)
+    rows: list[Line] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     counted: list[tuple[str, int, int, int]] = field(default_factory=list)
     """Flows too long to be put together: key, spans, traces, last time."""
@@ -110,123 +111,29 @@ def prepare(keys: Collection[str], reader: Reader, consumers: flow_evidence.Cons
     """New lines for these flows; nothing is written yet."""
     found = Refreshed()
     gathered = gather(keys, DETAIL_LIMIT, reader)
-    has_line = lines({key for key, stored in gathered.items() if not stored.complete})
+    has_line = listed({key for key, stored in gathered.items() if not stored.complete})
     for key, stored in gathered.items():
         if not stored.complete and key not in has_line:
             part = reader.first_spans(stored.trace_ids, DETAIL_LIMIT)
             summary = summarise(put_together(replace(stored, spans=tuple(part)), consumers, now))
-            found.rows.append(row_of(replace(summary, spans=stored.looked_at, traces=len(stored.trace_ids)), now))
+            found.rows.append(line_of(replace(summary, spans=stored.looked_at, traces=len(stored.trace_ids))))
         elif not stored.complete:
             found.counted.append((key, stored.looked_at, len(stored.trace_ids), fit_ns(stored.last_ns)))
         elif not stored.spans and not stored.letters:
             found.gone.append(key)
         else:
             summary = summarise(put_together(stored, consumers, now))
-            found.rows.append(row_of(summary, now))
+            found.rows.append(line_of(summary))
     return found
 
 
-_COLUMNS = (
-    "key",
-    "kind",
-    "status",
-    "place",
-    "started_ns",
-    "ended_ns",
-    "first_destination",
-    "first_service",
-    "services",
-    "destinations",
-    "event_types",
-    "events",
-    "deliveries",
-    "failed",
-    "spans",
-    "traces",
-    "letters",
-    "plumbing",
-    "updated_ns",
-)
-
-
-def write(refreshed: Refreshed) -> None:
+def write(refreshed: Refreshed, now: datetime) -> None:
     """Store the lines. Inside the step's transaction."""
-    insert(FlowRow, _COLUMNS, refreshed.rows, unique=("key",), update=_COLUMNS[1:])
+    lines.write(refreshed.rows, nanoseconds(now) // 1_000_000_000)
     for part in chunks(refreshed.gone):
         FlowRow.objects.filter(key__in=part).delete()
     for key, spans, traces, ended_ns in refreshed.counted:
-        rows = FlowRow.objects.filter(key=key)
-        rows.update(spans=spans, traces=traces)
-        rows.filter(ended_ns__lt=ended_ns).update(ended_ns=ended_ns)
-
-
-def row_of(summary: FlowSummary, now: datetime) -> tuple[object, ...]:
-    """A line as its row, in the order of the columns."""
-    plumbing = not (summary.events or summary.deliveries or summary.letters or summary.kind == "correlation")
-    return (
-        summary.key,
-        summary.kind,
-        summary.status.value,
-        fit(summary.place),
-        fit_ns(summary.started_ns),
-        fit_ns(summary.ended_ns),
-        fit(summary.first_destination),
-        fit(summary.first_service),
-        _lines(f"{_line(mark.name)}\t{mark.state}" for mark in summary.services),
-        _lines(_line(name) for name in summary.destinations),
-        _lines(_line(name) for name in summary.event_types),
-        summary.events,
-        summary.deliveries,
-        summary.failed,
-        summary.spans,
-        summary.traces,
-        summary.letters,
-        plumbing,
-        nanoseconds(now),
-    )
-
-
-def summary_of(row: FlowRow) -> FlowSummary:
-    """A row as the line the pages show."""
-    return FlowSummary(
-        key=row.key,
-        kind=row.kind,
-        status=FlowStatus(row.status),
-        place=row.place or None,
-        started_ns=row.started_ns,
-        ended_ns=row.ended_ns,
-        first_destination=row.first_destination or None,
-        first_service=row.first_service or None,
-        services=tuple(ServiceMark(*line.split("\t")) for line in names(row.services)),
-        destinations=tuple(names(row.destinations)),
-        event_types=tuple(names(row.event_types)),
-        events=row.events,
-        deliveries=row.deliveries,
-        failed=row.failed,
-        spans=row.spans,
-        traces=row.traces,
-        letters=row.letters,
-    )
-
-
-def _line(name: str) -> str:
-    """A name on a line of its own, whatever a hostile one holds."""
-    return fit(name.replace("\n", " ").replace("\t", " "))
-
-
-def _lines(names: Iterable[str]) -> str:
-    text = "\n".join(names)
-    return f"\n{text}\n" if text else ""
-
-
-def names(lines: str) -> list[str]:
-    """The names in a column of lines."""
-    return [line for line in lines.split("\n") if line]
-
-
-def needle(name: str, *, marked: bool = False) -> str:
-    """What a column of lines contains when `name` is one of them; `marked` lines go on with a tab."""
-    return f"\n{_line(name)}" + ("\t" if marked else "\n")
+        lines.count_on(key, spans, traces, ended_ns)
 
 
 def _add_publishers(found: dict[str, dict[Context, Span]], reader: Reader) -> None:
