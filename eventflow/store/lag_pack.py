@@ -81,6 +81,7 @@ def empty(names: Iterable[str] = COLUMNS) -> Lags:
 
 def joined(parts: Sequence[Lags]) -> Lags:
     """One after the other."""
+    parts = [part for part in parts if len(part)] or [parts[0]]
     if len(parts) == 1:
         return parts[0]
     names = parts[0].columns
@@ -93,6 +94,8 @@ def joined(parts: Sequence[Lags]) -> Lags:
 def merged(parts: Sequence[Lags]) -> Lags:
     """In order of time; of what lies at the same moment the first part's is kept."""
     together = joined(parts)
+    if (np.diff(together.at) > 0).all():
+        return together
     _, kept = np.unique(together.at, return_index=True)
     return together.cut(kept)
 

@@ -95,5 +95,5 @@ def test_what_is_left_out_changes_nothing(rule: Rule, stops: list[Rule], runs: l
 def test_of_a_long_time_in_which_nothing_changes_only_its_ends_and_its_worst_are_told() -> None:
     found = lags([(500.0, 20.0, 0.0, None, None, 5000, 60.0, 0)])
     rule = Rule(0, "x", Kind.LAG, seconds=10.0, for_seconds=120, recover_seconds=60)
-    assert len(lag_past.past(rule, [], found).lags) <= 8
+    assert len(lag_past.past(rule, [], found).lags) <= 11
     assert timedelta(seconds=GAP_SECONDS) > timedelta(minutes=2)

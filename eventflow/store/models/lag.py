@@ -112,6 +112,8 @@ class LagPack(models.Model):
     at = models.BigIntegerField()
     """Where the hour or day begins, in seconds since 1970."""
     body = models.BinaryField()
+    hours = models.BinaryField()
+    """The worst of each hour of a day, as `store.lag_hours` has it: what can be asked of very many groups at once."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["group", "seconds", "at"], name="one_pack_per_group_and_time")]

@@ -7,17 +7,20 @@ so many. What was left out is counted.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
 import numpy as np
-from django.db.models import F
+from django.db.models import F, Max, Min, Q
 
 from eventflow.domain import alert, alert_backtest
 from eventflow.domain.alert import Kind, Measurement, Rule
 from eventflow.domain.alert_backtest import BackTest, Fired, Moment, Track
-from eventflow.store.lag_pack import TENTHS, Lags, moment
-from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter
+from eventflow.store import lag_hours
+from eventflow.store.lag_hours import HOUR
+from eventflow.store.lag_open import AS_SAMPLED
+from eventflow.store.lag_pack import MINUTE, TENTHS, Lags, moment
+from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, LagPoint
 from eventflow.store.queries import blind_history, lag_past, lag_series
 from eventflow.store.queries.alert_measurements import ARRIVAL_HOURS, FLOOD_SECONDS
 from eventflow.store.queries.alerts import as_rule
@@ -32,7 +35,6 @@ MOST_HOURS = 3_000
 MOST_MOMENTS = 60_000
 READ_GROUPS = 30
 """For floods."""
-HOUR = 3_600
 LETTERS = 20_000
 MINUTES = (
     "Where samples are gone, or more than one wants to wait for, the history is minute by minute, each minute's worst, "
@@ -84,17 +86,15 @@ def _lag(rule: Rule, start: datetime, now: datetime, most: int) -> BackTest:
     groups = {group.pk: group.measurement for group in everything[:MOST_GROUPS]}
     stops = [as_rule(row) for row in AlertRule.objects.filter(kind=Kind.STOPPED, enabled=True)]
     rules = [rule, *(stops if rule.kind in alert.HELD_BACK_BY_STOPPED else [])]
-    since: list[int] = []
+    near, since = _near(rule, list(groups), start, now)
     tracks: list[Track] = []
     left, hours = len(everything) - len(groups), MOST_HOURS
-    for part in _parts(list(groups)):
+    for part in _parts(near):
         read = lag_series.minutes_of(part, start, now, lag_past.columns(rules))
-        since += [first for lags in read.values() if (first := _recorded_since(rule, lags)) is not None]
-        near = {pk: lags for pk, lags in read.items() if (lag_past.readings(rule, lags) == lag_past.BREACH).any()}
-        loud = {pk: _loud_hours(rule, lags) for pk, lags in near.items()}
+        loud = {pk: _loud_hours(rule, lags) for pk, lags in read.items()}
         sampled = lag_series.hours_of(loud, lag_past.columns(rules), now, hours)
         hours = max(0, hours - sum(map(len, loud.values())))
-        for pk, lags in near.items():
+        for pk, lags in read.items():
             past = _past(rules, groups[pk], lag_series.closer(lags, sampled[pk]) if pk in sampled else lags)
             most -= len(past.lags)
             if most < 0 and tracks:
@@ -103,13 +103,29 @@ def _lag(rule: Rule, start: datetime, now: datetime, most: int) -> BackTest:
             tracks.append(Track(pk, _label(groups[pk]), past.moments(groups[pk]), float("inf")))
     fired = alert_backtest.fired(rule, tracks, stops)
     note = f"{MINUTES} {LOST}" if rule.kind == Kind.RETENTION else MINUTES
-    begin = moment(min(since)) if since else None
-    return BackTest(start, now, begin, tuple(fired), len(everything) - left, left, note if begin else "")
+    return BackTest(start, now, since, tuple(fired), len(everything) - left, left, note if since else "")
 
 
-def _recorded_since(rule: Rule, lags: Lags) -> int | None:
-    told = np.flatnonzero(~np.isnan(lags[RECORDED.get(rule.kind, "status")]))
-    return int(lags.at[told[0]]) if len(told) else None
+def _near(rule: Rule, pks: Sequence[int], start: datetime, now: datetime) -> tuple[list[int], datetime | None]:
+    """The groups that may have broken the limit, by the worst of each hour, and since when the measure is recorded."""
+    measure = RECORDED.get(rule.kind, "status")
+    whose, begins, hours = lag_series.days(pks, start, now)
+    worst = {name: hours[:, place] for place, name in enumerate(lag_hours.COLUMNS)}
+    at = begins[:, None] + np.arange(lag_hours.NUMBER) * HOUR
+    wanted = at + HOUR > start.timestamp()
+    told = at[wanted & ~np.isnan(worst[measure])]
+    since = [max(start, datetime.fromtimestamp(int(told.min()), UTC))] if len(told) else []
+    near = set(whose[(lag_past.broken(rule, worst) & wanted).any(axis=1)].tolist())
+    for part in _parts(pks):
+        for resolution, first in ((MINUTE, start), (AS_SAMPLED, now - lag_series.TAIL)):
+            young = LagPoint.objects.filter(group__in=part, resolution_seconds=resolution, at__gte=first, at__lte=now)
+            summed = young.values_list("group_id", *(Max(name) for name in lag_hours.COLUMNS))
+            rows = list(summed.annotate(first=Min("at", filter=Q(**{f"{measure}__isnull": False}))).order_by())
+            since += [row[-1] for row in rows if row[-1] is not None]
+            columns = np.array([row[1:-1] for row in rows], np.float64).reshape(len(rows), len(lag_hours.COLUMNS)).T
+            broken = lag_past.broken(rule, dict(zip(lag_hours.COLUMNS, columns, strict=True)))
+            near |= {rows[place][0] for place in np.flatnonzero(broken).tolist()}
+    return [pk for pk in pks if pk in near], min(since, default=None)
 
 
 def _past(rules: Sequence[Rule], group: Measurement, lags: Lags) -> lag_past.Past:

@@ -14,14 +14,33 @@ from eventflow.domain import alert, lag
 from eventflow.domain.alert import Kind, Measurement, Reading, Rule
 from eventflow.domain.alert_backtest import Moment
 from eventflow.domain.lag import LagStatus
+from eventflow.store.lag_hours import MARGIN
 from eventflow.store.lag_pack import TENTHS, Floats, Lags, moment
-from eventflow.store.spans.columns import Flags, Ints
+from eventflow.store.spans.columns import Array, Flags, Ints
 
 CLEAR, BETWEEN, BREACH, UNKNOWN = range(4)
 READINGS: Final = (Reading.CLEAR, Reading.BETWEEN, Reading.BREACH, Reading.UNKNOWN)
 SHARES: Mapping[Kind, str] = {Kind.RETENTION: "kept_share", Kind.SKEW: "skew"}
 GAP_SECONDS = 180.0
 """Without a look for longer than this nothing was seen."""
+
+
+def broken(rule: Rule, worst: Mapping[str, Array]) -> Array:
+    """Where a rule may be broken, told from the worst of some time: never too seldom."""
+    if rule.kind == Kind.STOPPED:
+        return worst["status"] >= min(lag.RANK[LagStatus.STOPPED], lag.RANK[LagStatus.STALLED])
+    if rule.kind == Kind.DRIFTING:
+        return worst["status"] >= lag.RANK[LagStatus.DRIFTING]
+    if rule.kind == Kind.RETENTION:
+        return worst["kept_share"] > _limit(rule) * MARGIN
+    if rule.kind == Kind.SKEW:
+        return (worst["skew"] > _limit(rule) * MARGIN) & (worst["ready"] > (rule.messages or 0) * MARGIN)
+    limits = (("age_seconds", rule.seconds), ("ready", rule.messages))
+    found = np.zeros(worst["ready"].shape, bool)
+    for name, limit in limits:
+        if limit is not None:
+            found |= worst[name] > limit * MARGIN
+    return found
 
 
 def columns(rules: Collection[Rule]) -> tuple[str, ...]:
@@ -101,7 +120,7 @@ class Past:
         kept, skew = (
             found[name].tolist() if name in found.columns else [None] * len(found) for name in ("kept_share", "skew")
         )
-        unseen = replace(empty, known=False)
+        unseen, named = replace(empty, known=False), (empty.subject, empty.label, empty.names)
         before = 0
         for number, (at, gap) in enumerate(zip(found.at.tolist(), self.gaps.tolist(), strict=True)):
             if gap:
@@ -112,11 +131,12 @@ class Past:
             status_then = None if word is None else lag.BY_RANK[int(word)]
             yield (
                 moment(at),
-                replace(
-                    empty,
+                Measurement(
+                    *named,
                     known=_known(waits) is not None and status_then not in (LagStatus.UNKNOWN, LagStatus.ABANDONED),
                     messages=None if _known(waits) is None else int(waits),
                     seconds=0.0 if waits == 0 else _known(age[number]),
+                    place=empty.place,
                     status=status_then or "",
                     shares={Kind.RETENTION: _known(kept[number]), Kind.SKEW: _known(skew[number])},
                 ),
@@ -140,7 +160,8 @@ def past(rule: Rule, stops: Sequence[Rule], lags: Lags) -> Past:
     begins = np.flatnonzero(fresh)
     run = np.cumsum(fresh) - 1
     waits = [max(one.for_seconds, one.recover_seconds) for one in rules]
-    patience = waits[0] + max(waits[1:], default=0.0) + GAP_SECONDS
+    # A stop ends first, then the rule begins to wait: each at the next look, which may be late.
+    patience = waits[0] + max(waits[1:], default=0.0) + 2 * GAP_SECONDS
     told = lags.at - lags.at[begins][run] <= patience * TENTHS
     told[np.append(begins[1:], len(lags)) - 1] = True
     worth = np.nan_to_num(value(rule, lags), nan=-1.0)

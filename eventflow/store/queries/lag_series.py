@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from eventflow.store import lag_open
+from eventflow.store import lag_hours, lag_open
+from eventflow.store.lag_hours import Singles
 from eventflow.store.lag_open import AS_SAMPLED
 from eventflow.store.lag_pack import (
     COLUMNS,
@@ -29,7 +30,7 @@ from eventflow.store.lag_pack import (
     unpacked,
 )
 from eventflow.store.models import LagPack
-from eventflow.store.spans.columns import Ints
+from eventflow.store.spans.columns import Array, Ints
 
 SAMPLED_SECONDS = 86_400.0
 """Ranges up to here are read as sampled, longer ones by minutes."""
@@ -238,18 +239,51 @@ def closer(minutes: Lags, samples: Lags) -> Lags:
 def worst(
     pks: Collection[int], start: datetime, end: datetime, width: float, number: int
 ) -> dict[int, list[int | None]]:
-    """The most that waited in each of so many buckets of `width` seconds, as far as it is packed; by group."""
+    """The most that waited in each of so many buckets of `width` seconds, as far as it is packed; by group.
+
+    Of buckets longer than an hour by the worst of each hour.
+    """
+    if width > lag_hours.HOUR:
+        return _worst_of_hours(pks, start, end, width, number)
     found: dict[int, list[int | None]] = {}
     for pk, parts in _packs(pks, MINUTE, start, end, ("ready",)).items():
-        if not parts:
-            continue
-        lags = merged(parts)
-        bucket = (lags.at - tenths(start)) // int(width * TENTHS)
-        shown = (bucket >= 0) & (bucket < number) & ~np.isnan(lags["ready"])
-        most = np.full(number, -1, np.int64)
-        np.maximum.at(most, bucket[shown], lags["ready"][shown].astype(np.int64))
-        found[pk] = [None if value < 0 else value for value in most.tolist()]
+        if parts:
+            lags = merged(parts)
+            found[pk] = _buckets((lags.at - tenths(start)) // int(width * TENTHS), lags["ready"], number)
     return found
+
+
+def _worst_of_hours(
+    pks: Collection[int], start: datetime, end: datetime, width: float, number: int
+) -> dict[int, list[int | None]]:
+    whose, begins, hours = days(pks, start, end)
+    at = begins[:, None] + np.arange(lag_hours.NUMBER) * lag_hours.HOUR + lag_hours.HOUR // 2
+    bucket = (at - int(start.timestamp())) // int(width)
+    ready = hours[:, lag_hours.COLUMNS.index("ready")]
+    return {
+        pk: _buckets(bucket[mine].ravel(), ready[mine].ravel(), number)
+        for pk in pks
+        if len(mine := np.flatnonzero(whose == pk))
+    }
+
+
+def _buckets(bucket: Ints, values: Array, number: int) -> list[int | None]:
+    shown = (bucket >= 0) & (bucket < number) & ~np.isnan(values)
+    most = np.full(number, -1, np.int64)
+    np.maximum.at(most, bucket[shown], values[shown].astype(np.int64))
+    return [None if value < 0 else value for value in most.tolist()]
+
+
+def days(pks: Collection[int], start: datetime, end: datetime) -> tuple[Ints, Ints, Singles]:
+    """The worst of each hour of the days from `start` to `end`, as far as they are packed: whose, from when (seconds
+    since 1970), columns × hours. 1 query per 500 groups."""
+    rows: list[tuple[int, int, bytes | memoryview]] = []
+    first = start.timestamp() - SPAN[MINUTE]
+    for part in _parts(pks):
+        packs = LagPack.objects.filter(group__in=part, seconds=MINUTE, at__gt=first, at__lte=end.timestamp())
+        rows += packs.values_list("group_id", "at", "hours")
+    whose, begins = (np.array([row[place] for row in rows], np.int64) for place in (0, 1))
+    return whose, begins, lag_hours.opened([row[2] for row in rows])
 
 
 def _within(parts: Sequence[Lags], start: datetime, end: datetime) -> Lags:

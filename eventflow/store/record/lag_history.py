@@ -6,20 +6,36 @@ Nothing high is lost on the way: a minute, and the 15 s that samples are thinned
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Max, Min
-from django.db.models.functions import TruncMinute
 
-from eventflow.store import lag_open
+from eventflow.store import lag_hours, lag_open
 from eventflow.store.lag_open import AS_SAMPLED
-from eventflow.store.lag_pack import MINUTE, OPEN, SAMPLE, SPAN, TENTHS, Lags, joined, merged, packed, thinned, unpacked
+from eventflow.store.lag_pack import (
+    COLUMNS,
+    MINUTE,
+    OPEN,
+    SAMPLE,
+    SPAN,
+    TENTHS,
+    Lags,
+    joined,
+    merged,
+    moment,
+    packed,
+    thinned,
+    unpacked,
+)
 from eventflow.store.models import ConsumerGroup, LagPack, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.spans.columns import Ints
-from eventflow.store.spans.rows import insert
+from eventflow.store.spans.rows import insert, instant
 
 QUARTER = 900
+_MINUTE = MINUTE * TENTHS
+POINT = ("group_id", "resolution_seconds", "at", *COLUMNS)
+PACK = ("group_id", "seconds", "at", "body", "hours")
 PARTITION_HOURS = 48
 GROUPS = 100
 """Packed in one transaction: no writer waits long."""
@@ -31,46 +47,27 @@ def compact(now: datetime, since: datetime | None = None) -> int:
     Done again it changes nothing.
     """
     end = now.replace(second=0, microsecond=0)
-    raw = LagPoint.objects.filter(resolution_seconds=AS_SAMPLED, at__lt=end)
-    if since is not None:
-        raw = raw.filter(at__gte=since.replace(second=0, microsecond=0))
-    minutes = (
-        raw.annotate(minute=TruncMinute("at"))
-        .values("group_id", "minute")
-        .annotate(
-            fewest=Min("ready"),
-            ready=Max("ready"),
-            in_flight=Max("in_flight"),
-            age=Max("age_seconds"),
-            published=Max("published_total"),
-            delivered=Max("delivered_total"),
-            settled=Max("settled_total"),
-            worst=Max("status"),
-            kept=Max("kept_share"),
-            skewed=Max("skew"),
-        )
-        .order_by()
-    )
-    rows = [
-        LagPoint(
-            group_id=minute["group_id"],
-            at=minute["minute"],
-            resolution_seconds=MINUTE,
-            ready=minute["ready"],
-            low=minute["fewest"],
-            in_flight=minute["in_flight"],
-            age_seconds=minute["age"],
-            published_total=minute["published"],
-            delivered_total=minute["delivered"],
-            settled_total=minute["settled"],
-            status=minute["worst"],
-            kept_share=minute["kept"],
-            skew=minute["skewed"],
-        )
-        for minute in minutes
-    ]
-    LagPoint.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
-    return len(rows)
+    start = None if since is None else since.replace(second=0, microsecond=0)
+    written = 0
+    for part in _parts(GROUPS):
+        whose, samples = lag_open.read(part, AS_SAMPLED, start, end)
+        minutes, begins = thinned(samples, MINUTE, whose)
+        written += len(minutes)
+        columns = [_as_stored(minutes, name) for name in COLUMNS]
+        at = [instant(moment(one // _MINUTE * _MINUTE)) for one in minutes.at.tolist()]
+        rows = zip(whose[begins].tolist(), repeat(MINUTE), at, *columns)
+        insert(LagPoint, POINT, rows, unique=POINT[:3])
+    return written
+
+
+def _as_stored(lags: Lags, name: str) -> list[float | int | None]:
+    whole = name not in ("age_seconds", "kept_share", "skew")
+    return [None if one != one else int(one) if whole else one for one in lags[name].tolist()]  # noqa: PLR0124  # NaN
+
+
+def _parts(size: int) -> list[list[int]]:
+    pks = list(ConsumerGroup.objects.order_by("pk").values_list("pk", flat=True))
+    return [pks[first : first + size] for first in range(0, len(pks), size)]
 
 
 def pack(now: datetime) -> int:
@@ -80,8 +77,7 @@ def pack(now: datetime) -> int:
     """
     quarter = (now - OPEN).timestamp() // QUARTER * QUARTER
     end = datetime.fromtimestamp(quarter, UTC)
-    pks = list(ConsumerGroup.objects.order_by("pk").values_list("pk", flat=True))
-    return sum(_pack(pks[first : first + GROUPS], end) for first in range(0, len(pks), GROUPS))
+    return sum(_pack(part, end) for part in _parts(GROUPS))
 
 
 @transaction.atomic
@@ -93,7 +89,7 @@ def _pack(pks: Sequence[int], end: datetime) -> int:
         return 0
     short, begins = thinned(samples, SAMPLE, whose)
     minutes, minute_begins = thinned(samples, MINUTE, whose)
-    minutes = Lags(minutes.at // (MINUTE * TENTHS) * (MINUTE * TENTHS), minutes.columns)
+    minutes = Lags(minutes.at // _MINUTE * _MINUTE, minutes.columns)
     # What was sampled knows a minute better than what was written of it before it was over.
     both = joined([minutes, written])
     groups = np.concatenate([whose[minute_begins], whose_minute])
@@ -117,8 +113,11 @@ def _add(pks: Sequence[int], seconds: int, group: Ints, lags: Lags) -> None:
     for pk, at, body in known.values_list("group_id", "at", "body"):
         if (pk, at) in fresh:
             fresh[pk, at] = merged([fresh[pk, at], unpacked(body)])
-    rows = [(pk, seconds, at, packed(part)) for (pk, at), part in fresh.items()]
-    insert(LagPack, ("group_id", "seconds", "at", "body"), rows, unique=("group_id", "seconds", "at"), update=("body",))
+    rows = [
+        (pk, seconds, at, packed(part), lag_hours.summed(part, at) if seconds == MINUTE else b"")
+        for (pk, at), part in fresh.items()
+    ]
+    insert(LagPack, PACK, rows, unique=PACK[:3], update=PACK[3:])
 
 
 def _by_pack(group: Ints, lags: Lags, span: int) -> Iterator[tuple[tuple[int, int], Lags]]:

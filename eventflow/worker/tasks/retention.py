@@ -1,6 +1,6 @@
 """Celery tasks that keep the data small: minutes out of samples, lag packed, the end of what is too old."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -13,13 +13,16 @@ COMPACT = "eventflow.retention.compact"
 PACK = "eventflow.retention.pack"
 PRUNE = "eventflow.retention.prune"
 OVERLAP = timedelta(minutes=10)
+"""So far back minutes are written at first; then from the last time on."""
+_compacted: dict[str, datetime] = {}
 
 
 @app.task(name=COMPACT)
 def compact() -> None:
     """The finished minutes of the last while; what was missed before, packing makes up for."""
     now = timezone.now()
-    lag_history.compact(now, now - OVERLAP)
+    lag_history.compact(now, _compacted.get("until", now - OVERLAP) - timedelta(minutes=1))
+    _compacted["until"] = now
     spans.compact(now)
 
 
