@@ -10,11 +10,19 @@ from eventflow.store.queries.lag_series import Series
 from eventflow.web import formats
 
 Figure = dict[str, Any]
+TICKS: list[Figure] = [
+    {"dtickrange": [None, 30_000], "value": "%H:%M:%S"},
+    {"dtickrange": [30_000, 43_199_999], "value": "%H:%M"},
+    {"dtickrange": [43_200_000, None], "value": "%d %b %H:%M"},
+]
+"""How moments are written, by how far apart they are, in milliseconds."""
 Limit = tuple[str, float]
 """Severity and value of a rule's limit."""
 Span = tuple[datetime, datetime]
-MOST_POINTS = 6_000
+MOST_POINTS = 7_000
 """Of a line: a day of samples 15 s apart is drawn whole, of more the peaks are."""
+WHOLE_SECONDS = 86_400
+"""Longer times are not told as sampled."""
 MOST_LABELS = 1
 """Several would overlap; the legend names the others."""
 AREA: Figure = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
@@ -30,6 +38,7 @@ def _figure(
     changes: Sequence[datetime] = (),
 ) -> Figure:
     begin = _begin(traces, span)
+    seconds = (span[1] - span[0]).total_seconds()
     drawn = [_limit(value, label, severity) for severity, value, label in limits]
     highest = max((value for trace in traces for value in trace["y"] if value is not None), default=0.0)
     # A limit far above what happens would squash it to a line at the bottom.
@@ -51,10 +60,9 @@ def _figure(
             "range": [begin.isoformat(), span[1].isoformat()],
             "gridcolor": "rgba(0,0,0,0)",
             "linecolor": "var(--line-2)",
-            "fixedrange": True,
-            "hoverformat": "%H:%M:%S",
+            "hoverformat": "%H:%M:%S" if seconds <= WHOLE_SECONDS else "%d %b %H:%M",
             "nticks": 6,
-            "tickformat": _ticks((span[1] - begin).total_seconds()),
+            "tickformatstops": TICKS,
         },
         "yaxis": {
             "range": [0, top * 1.08],
@@ -68,13 +76,8 @@ def _figure(
         "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn), *map(_mark, changes)],
         "annotations": [*(note for _, note in drawn), *map(_mark_label, changes[:MOST_LABELS])],
     }
-    return {"data": traces, "layout": layout}
-
-
-def _ticks(seconds: float) -> str:
-    if seconds <= 600:
-        return "%H:%M:%S"
-    return "%H:%M" if seconds <= 86_400 else "%d %b %H:%M"
+    whole = seconds <= WHOLE_SECONDS + 1 and all(len(trace["x"]) < MOST_POINTS - 2 for trace in traces)
+    return {"data": traces, "layout": layout, "whole": whole}
 
 
 def _begin(traces: list[Figure], span: Span) -> datetime:

@@ -25,10 +25,11 @@ from eventflow.store.queries import blind_history, lag_past, lag_series
 from eventflow.store.queries.alert_measurements import ARRIVAL_HOURS, FLOOD_SECONDS
 from eventflow.store.queries.alerts import as_rule
 from eventflow.store.queries.lag import subject
+from eventflow.store.spans.rows import CHUNK
 
 DAYS = 7
 MOST_GROUPS = 2_000
-AT_ONCE = 200
+AT_ONCE = 50
 """Groups held in memory together."""
 MOST_HOURS = 3_000
 """Hours of a group that are read by samples."""
@@ -89,7 +90,10 @@ def _lag(rule: Rule, start: datetime, now: datetime, most: int) -> BackTest:
     near, since = _near(rule, list(groups), start, now)
     tracks: list[Track] = []
     left, hours = len(everything) - len(groups), MOST_HOURS
-    for part in _parts(near):
+    for part in _parts(near, AT_ONCE):
+        if most < 0:
+            left += len(part)
+            continue
         read = lag_series.minutes_of(part, start, now, lag_past.columns(rules))
         loud = {pk: _loud_hours(rule, lags) for pk, lags in read.items()}
         sampled = lag_series.hours_of(loud, lag_past.columns(rules), now, hours)
@@ -116,7 +120,7 @@ def _near(rule: Rule, pks: Sequence[int], start: datetime, now: datetime) -> tup
     told = at[wanted & ~np.isnan(worst[measure])]
     since = [max(start, datetime.fromtimestamp(int(told.min()), UTC))] if len(told) else []
     near = set(whose[(lag_past.broken(rule, worst) & wanted).any(axis=1)].tolist())
-    for part in _parts(pks):
+    for part in _parts(pks, CHUNK):
         for resolution, first in ((MINUTE, start), (AS_SAMPLED, now - lag_series.TAIL)):
             young = LagPoint.objects.filter(group__in=part, resolution_seconds=resolution, at__gte=first, at__lte=now)
             summed = young.values_list("group_id", *(Max(name) for name in lag_hours.COLUMNS))
@@ -142,8 +146,8 @@ def _loud_hours(rule: Rule, lags: Lags) -> list[int]:
     return [int(hour) for hour in np.unique(np.concatenate([loud, loud + HOUR]))]
 
 
-def _parts(pks: Sequence[int]) -> list[Sequence[int]]:
-    return [pks[first : first + AT_ONCE] for first in range(0, len(pks), AT_ONCE)]
+def _parts(pks: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [pks[first : first + size] for first in range(0, len(pks), size)]
 
 
 # ---------- dead letters ----------

@@ -1,6 +1,7 @@
 """Lag pages: the table of consumer groups and one group with its history. Reads only."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -186,10 +187,14 @@ def table(request: HttpRequest) -> HttpResponse:
 def _detail(request: HttpRequest, pk: int) -> tuple[lag.GroupDetail, ranges.Range]:
     now = timezone.now()
     span = ranges.of(request, now)
-    detail = lag.group(pk, span.start, span.end, now)
+    return _found(pk, span.start, span.end, now), span
+
+
+def _found(pk: int, start: datetime, end: datetime, now: datetime) -> lag.GroupDetail:
+    detail = lag.group(pk, start, end, now)
     if detail is None:
         raise Http404("No such consumer group. It may have been removed from its broker.")
-    return detail, span
+    return detail
 
 
 def group(request: HttpRequest, pk: int) -> HttpResponse:
@@ -220,9 +225,11 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def chart(request: HttpRequest, pk: int, name: str) -> HttpResponse:
-    """A chart's figure as JSON: messages, seconds or rates."""
-    detail, span = _detail(request, pk)
-    times = (span.start, span.end)
+    """A chart's figure as JSON: messages, seconds or rates, of the range or of a piece of it."""
+    now = timezone.now()
+    span = ranges.of(request, now)
+    times = ranges.piece(request, now) or (span.start, span.end)
+    detail = _found(pk, *times, now)
     if name == "rates":
         return JsonResponse(charts.rates(detail.series, times))
     row = detail.row
@@ -231,7 +238,7 @@ def chart(request: HttpRequest, pk: int, name: str) -> HttpResponse:
         limits = [(rule.severity, rule.seconds) for rule in rules if rule.seconds is not None]
         return JsonResponse(charts.seconds(detail.series, times, detail.incidents, limits))
     counts = [(rule.severity, float(rule.messages)) for rule in rules if rule.messages is not None]
-    changes = [note.at for note in lag_group.rebalances(pk, span.start, span.end)]
+    changes = [note.at for note in lag_group.rebalances(pk, *times)]
     return JsonResponse(charts.messages(detail.series, times, detail.incidents, counts, changes))
 
 
