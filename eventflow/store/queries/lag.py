@@ -24,6 +24,13 @@ from eventflow.store.queries import lag_series
 from eventflow.store.queries.lag_series import Series
 
 SPARK_VALUES = 60
+ROW = (
+    *("pk", "name", "source", "system", "destination", "container", "service", "subscriptions", "ready", "in_flight"),
+    *("redelivered", "members", "oldest_at", "in_rate", "out_rate", "status", "status_reason", "status_since", "trend"),
+    *("drain_seconds", "method", "error_seconds", "unknown_reason", "progress_at", "seen_at", "first_seen_at"),
+    "pause_seconds",
+)
+"""What a row is made of: without models, and who reads what, a thousand of them cost half."""
 YOUNG_SECONDS = 600.0
 REPORTED = "otlp"
 """Sources of this name, and of this word and a cluster's name, are metrics sent to our receiver."""
@@ -129,7 +136,7 @@ def stale_seconds(source: str, system: str, pause: float = 0.0) -> float:
 
 def groups(now: datetime) -> list[LagRow]:
     """Every group as it is now, with the alerts that fire for it. 2 queries."""
-    rows = list(ConsumerGroup.objects.all())
+    rows = ConsumerGroup.objects.order_by("pk").values_list(*ROW, named=True)
     firing = defaultdict(list)
     for incident in Incident.objects.filter(state__in=FIRING, rule__kind__in=OF_GROUPS).select_related("rule"):
         firing[incident.subject].append(_note(incident))
@@ -184,7 +191,7 @@ def _note(incident: Incident) -> IncidentNote:
     )
 
 
-def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) -> LagRow:
+def _row(row: Any, now: datetime, firing: tuple[IncidentNote, ...]) -> LagRow:
     age = None
     if row.ready == 0:
         age = 0.0
