@@ -25,6 +25,7 @@ from eventflow.store.queries import blind_history, lag_past, lag_series
 from eventflow.store.queries.alert_measurements import ARRIVAL_HOURS, FLOOD_SECONDS
 from eventflow.store.queries.alerts import as_rule
 from eventflow.store.queries.lag import subject
+from eventflow.store.spans.columns import Ints
 from eventflow.store.spans.rows import CHUNK
 
 DAYS = 7
@@ -118,7 +119,7 @@ def _near(rule: Rule, pks: Sequence[int], start: datetime, now: datetime) -> tup
     at = begins[:, None] + np.arange(lag_hours.NUMBER) * HOUR
     wanted = at + HOUR > start.timestamp()
     told = at[wanted & ~np.isnan(worst[measure])]
-    since = [max(start, datetime.fromtimestamp(int(told.min()), UTC))] if len(told) else []
+    since = [_first(whose[(at == told.min()).any(axis=1)], measure, int(told.min()), start)] if len(told) else []
     near = set(whose[(lag_past.broken(rule, worst) & wanted).any(axis=1)].tolist())
     for part in _parts(pks, CHUNK):
         for resolution, first in ((MINUTE, start), (AS_SAMPLED, now - lag_series.TAIL)):
@@ -138,6 +139,15 @@ def _past(rules: Sequence[Rule], group: Measurement, lags: Lags) -> lag_past.Pas
 
 def _label(group: Measurement) -> str:
     return f"{group.label} on {group.place}"
+
+
+def _first(pks: Ints, measure: str, hour: int, start: datetime) -> datetime:
+    """The first minute of that hour, as far as few of these groups tell it."""
+    begin = max(start, datetime.fromtimestamp(hour, UTC))
+    end = datetime.fromtimestamp(hour + HOUR, UTC)
+    few = lag_series.minutes_of(pks[:AT_ONCE].tolist(), begin, end, (measure,)).values()
+    told = [int(lags.at[known[0]]) for lags in few if len(known := np.flatnonzero(~np.isnan(lags[measure])))]
+    return moment(min(told)) if told else begin
 
 
 def _loud_hours(rule: Rule, lags: Lags) -> list[int]:
