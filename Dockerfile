@@ -5,6 +5,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev &
 COPY pyproject.toml README.md ./
 RUN python -m venv /opt/eventflow && /opt/eventflow/bin/pip install --no-cache-dir '.[demo,kafka,rabbitmq,sqs]'
 COPY collectors ./collectors
+COPY eventflow ./eventflow
 RUN /opt/eventflow/bin/python -P collectors/otlp/scan/build.py --must
 
 FROM python:3.12-slim
@@ -12,7 +13,7 @@ RUN useradd --system --uid 10001 --create-home eventflow && install -d -o eventf
 COPY --from=build /opt/eventflow /opt/eventflow
 WORKDIR /app
 COPY manage.py ./
-COPY eventflow ./eventflow
+COPY --from=build /src/eventflow ./eventflow
 COPY --from=build /src/collectors ./collectors
 COPY demo ./demo
 COPY templates ./templates

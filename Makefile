@@ -23,7 +23,7 @@ endef
 # Tried once per change of its source; without a compiler it says so and Eventflow goes on in plain Python.
 SCANNER := collectors/otlp/scan
 define native
-	@test $(VENV)/native -nt $(SCANNER)/_wire.pyx || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
+	@test $(VENV)/native -nt $(SCANNER)/_wire.pyx -a $(VENV)/native -nt eventflow/store/spans/_arrays.pyx || { $(PY) -P $(SCANNER)/build.py && touch $(VENV)/native; }
 endef
 
 $(VENV)/ready-demo: pyproject.toml

@@ -42,6 +42,7 @@ class Way:
 
 WAYS = (
     Way("HTTP", must=150_000, aim=250_000, beside=(0.5, 0.8)),
+    Way("two processes", environment={"EVENTFLOW_INGEST_PROCESSES": "2"}),
     Way("plain Python", must=50_000, beside=(0.4, 0.7), share=0.5, environment={"EVENTFLOW_NATIVE": "0"}),
     Way("PostgreSQL", must=100_000, aim=120_000, postgres=True),
     Way("OTLP/JSON", "JSON", must=40_000, aim=50_000, share=0.25),

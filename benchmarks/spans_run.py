@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from os import environ
+from os import environ, sysconf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -53,23 +53,40 @@ class Server:
             "EVENTFLOW_LOG": "ERROR",
         }
         command = [sys.executable, str(Path(__file__).parent.parent / "manage.py"), "up", "--roles", "ingest"]
-        with pinned(SERVER):
+        with pinned(SERVER) if environ.get("EVENTFLOW_INGEST_PROCESSES", "1") == "1" else nullcontext():
             self.process = subprocess.Popen(command, env=environ | own, stdout=subprocess.DEVNULL)
 
     def until_ready(self) -> None:
-        """Until it takes an empty request."""
+        """Until all of its processes listen and it takes an empty request."""
         empty = Request(f"http://127.0.0.1:{self.http}/v1/traces", b"", {"Content-Type": "application/x-protobuf"})
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
+            time.sleep(0.05)
+            if self._listening() < int(environ.get("EVENTFLOW_INGEST_PROCESSES", "1")):
+                continue
             with suppress(URLError, ConnectionError), urlopen(empty, timeout=5):
                 return
-            time.sleep(0.05)
         raise RuntimeError("the server did not start")
 
+    def _listening(self) -> int:
+        """How many processes listen for HTTP."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(f":{self.http:04X}") and row[3] == "0A" for row in rows)
+
+    def _processes(self) -> list[int]:
+        """It and the ingest processes that it started."""
+        own = self.process.pid
+        return [own, *map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())]
+
     def most_memory(self) -> float:
-        """MiB it ever held."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+        """MiB that one of its processes ever held."""
+        lines = [line for pid in self._processes() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+        return max(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+    def cpu(self) -> float:
+        """Seconds of CPU time so far."""
+        found = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._processes()]
+        return sum(int(one[11]) + int(one[12]) for one in found) / sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -96,17 +113,20 @@ def run(name: str, stream: Stream) -> list[Figure]:
 
     send = _sender(name, stream)
     with _server() as server, pinned(LOAD):
+        before = server.cpu()
         sent = send(server)
         _until(lambda: _stored() == stream.spans and not spans.inbox_depth())
-        readable = time.perf_counter() - sent.begun
+        readable, readable_cpu = time.perf_counter() - sent.begun, server.cpu() - before
         _until(lambda: not spans.waiting())
-        listed = time.perf_counter() - sent.begun
+        listed, listed_cpu = time.perf_counter() - sent.begun, server.cpu() - before
         memory = server.most_memory()
     _check(stream)
     sizes = _sizes(stream.spans)
     return [
         Figure("until every span can be read", stream.spans / readable, "spans/s", more=True),
         Figure("until every flow has its line", stream.spans / listed, "spans/s", more=True),
+        Figure("CPU until every span can be read", readable_cpu / stream.spans * 1e6, "µs/span"),
+        Figure("CPU until every flow has its line", listed_cpu / stream.spans * 1e6, "µs/span"),
         Figure("acknowledgement p99", percentile(sent.acknowledged, 99) * 1000, "ms"),
         Figure("most memory", memory, "MiB"),
         *sizes,

@@ -26,7 +26,9 @@ GRPC_VARIABLE = "EVENTFLOW_OTLP_GRPC"
 class OtlpReceiver:
     """Receives OTLP on `http` and `grpc` (``host:port``; None turns one off).
 
-    `span_format`: the store's, whose names the columns of what is emitted refer to.
+    span_format  the store's, whose names the columns of what is emitted refer to
+    shared       other processes of ours may receive on the same addresses
+    told_as      the name of its status, where that is another than that of what it receives
     """
 
     system = "otlp"
@@ -42,8 +44,12 @@ class OtlpReceiver:
         tokens: Sequence[str] = (),
         name: str = "otlp",
         in_flight_bytes: int | None = None,
+        shared: bool = False,
+        told_as: str = "",
     ) -> None:
         self.name = name
+        self.shared = shared
+        self.told_as = told_as or name
         self.http = http
         self.grpc = grpc
         self.max_bytes = max_bytes
@@ -77,12 +83,14 @@ class OtlpReceiver:
             if self.http:
                 app = OtlpHttp(intake, cors=self.cors, gate=self.gate)
                 self.http_port, task = await stack.enter_async_context(
-                    serving(self.http, app, HTTP_VARIABLE, "otlp http")
+                    serving(self.http, app, HTTP_VARIABLE, "otlp http", shared=self.shared)
                 )
                 working.append(task)
             if self.grpc:
-                self.grpc_port = await stack.enter_async_context(_grpc(self.grpc, intake, self.gate))
-            told = tell(emit, self.name, self.system, address=self._address(), counters=self._counters)
+                self.grpc_port = await stack.enter_async_context(
+                    _grpc(self.grpc, intake, self.gate, shared=self.shared)
+                )
+            told = tell(emit, self.told_as, self.system, address=self._address(), counters=self._counters)
             working.append(asyncio.create_task(told, name="otlp status"))
             stack.callback(working[-1].cancel)
             self.ready.set()
@@ -96,9 +104,9 @@ class OtlpReceiver:
 
 
 @contextlib.asynccontextmanager
-async def _grpc(address: str, intake: Intake, gate: Gate) -> AsyncIterator[int]:
+async def _grpc(address: str, intake: Intake, gate: Gate, *, shared: bool) -> AsyncIterator[int]:
     host, port = split(address, GRPC_VARIABLE)
-    server = otlp_grpc.server(intake, gate)
+    server = otlp_grpc.server(intake, gate, shared=shared)
     shown = f"[{host}]" if ":" in host else host
     try:
         bound = server.add_insecure_port(f"{shown}:{port}")

@@ -18,16 +18,16 @@ from collectors.receiving.tokens import Gate
 
 Handler: TypeAlias = "Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]"
 OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.so_reuseport", 0),  # a taken port must fail, not be shared
     ("grpc.max_concurrent_streams", 64),  # back-pressure of the protocol's own, per connection
     ("grpc.max_send_message_length", 4 * 1024 * 1024),
 )
 
 
-def server(intake: Intake, gate: Gate | None = None) -> grpc.aio.Server:
+def server(intake: Intake, gate: Gate | None = None, *, shared: bool = False) -> grpc.aio.Server:
     """A gRPC server with the three Export services, not started and without a port."""
     made = grpc.aio.server(
-        options=(*OPTIONS, ("grpc.max_receive_message_length", intake.max_bytes)),
+        # A taken port must fail, unless those who have it are of ours.
+        options=(*OPTIONS, ("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", intake.max_bytes)),
         compression=grpc.Compression.NoCompression,
     )
     made.add_generic_rpc_handlers(

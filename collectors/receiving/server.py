@@ -34,9 +34,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(address: str, app: Any, variable: str, name: str) -> AsyncIterator[tuple[int, "asyncio.Task[None]"]]:
-    """`app` on `address`, which `variable` configures: its port, and the task that ends when the server does."""
-    listener = _listen(address, variable)
+async def serving(
+    address: str, app: Any, variable: str, name: str, *, shared: bool = False
+) -> AsyncIterator[tuple[int, "asyncio.Task[None]"]]:
+    """`app` on `address`, which `variable` configures: its port, and the task that ends when the server does.
+
+    shared  other processes of ours may listen there, too
+    """
+    listener = _listen(address, variable, shared=shared)
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -60,11 +65,13 @@ async def serving(address: str, app: Any, variable: str, name: str) -> AsyncIter
         listener.close()
 
 
-def _listen(address: str, variable: str) -> socket.socket:
+def _listen(address: str, variable: str, *, shared: bool) -> socket.socket:
     host, port = split(address, variable)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(1024)
         listener.setblocking(False)

@@ -1,15 +1,18 @@
 """Digests the inbox in a thread of its own: within a quarter of a second of the acknowledgement, spans can be read.
 
-Then gives their flows their lines; while requests wait, spans go first. It survives whatever a step raises (it logs,
-pauses longer each time and goes on); the inbox keeps what was not digested. Never acknowledges anything.
+Then gives their flows their lines; while requests wait, spans go first. Of several ingest processes the first one does
+that. It survives whatever a step raises (it logs, pauses longer each time and goes on); the inbox keeps what was not
+digested. Never acknowledges anything.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from django.db import connection
+from django.conf import settings
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from eventflow.domain.observations import Span
@@ -67,7 +70,9 @@ class Digester:
 
     def _run(self) -> None:
         pause = 0.0
+        shard = spans.Claim(f"shard-{settings.EVENTFLOW_SHARD}")
         try:
+            shard.try_it()
             while not self._stopping:
                 self._wake.clear()
                 begun = time.monotonic()
@@ -80,10 +85,14 @@ class Digester:
                     log.exception("a digest step failed; the next one in %.2f s", pause)
                     connection.close()
                     busy = False
+                    with suppress(DatabaseError):
+                        shard.try_it()
                 if not busy:
                     self._rest(pause)
                     self._gather(begun + GATHER_SECONDS)
         finally:
+            with suppress(DatabaseError):
+                shard.give_back()
             connection.close()
 
     def _rest(self, pause: float) -> None:
@@ -109,8 +118,10 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        if done.full and self._steps % JUDGE_STEPS:
-            return True
+        elif done.edges_changed:
+            self._tell(frozenset(), {"topology"})
+        if settings.EVENTFLOW_SHARD or (done.full and self._steps % JUDGE_STEPS):
+            return done.full
         keys = spans.judge(timezone.now())
         self._tell(keys, set())
         return done.full or bool(keys)
@@ -118,6 +129,8 @@ class Digester:
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""
         now = time.monotonic()
+        if settings.EVENTFLOW_SHARD:
+            return
         if self._steps >= self._tidy_at:
             self._tidy_at = self._steps + TIDY_STEPS
             spans.tidy()

@@ -26,7 +26,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, collect, described, metering, self_tracing, sources
+from eventflow.worker import addresses, allocation, collect, described, metering, self_tracing, shards, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 from eventflow.worker.formats import span_format
@@ -111,6 +111,11 @@ class Service:
                 stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
+            if "ingest" in self.roles and not settings.EVENTFLOW_SHARD:
+                background += await self._start_shards(stack)
+            if settings.EVENTFLOW_SHARD:
+                shards.when_orphaned(loop, self.stop)
+            allocation.settle()
             self._on_ready()
             await self._wait(background)
 
@@ -162,6 +167,21 @@ class Service:
         stack.push_async_callback(end)
         return task
 
+    @staticmethod
+    async def _start_shards(stack: AsyncExitStack) -> "list[asyncio.Task[None]]":
+        count = settings.EVENTFLOW_INGEST_PROCESSES
+        await sync_to_async(record.source.forget_shards)(_told_as(1).rpartition(" ")[0], count)
+        if count <= 1:
+            return []
+        task = asyncio.create_task(shards.supervise(count))
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        stack.push_async_callback(end)
+        return [task]
+
     async def _collect(self, emit: Emit) -> None:
         found: list[Collector] = []
         if "ingest" in self.roles:
@@ -173,6 +193,8 @@ class Service:
                     cors=tuple(settings.EVENTFLOW_OTLP_CORS),
                     span_format=span_format(),
                     tokens=settings.EVENTFLOW_INGEST_TOKENS,
+                    shared=settings.EVENTFLOW_INGEST_PROCESSES > 1,
+                    told_as=_told_as(settings.EVENTFLOW_SHARD),
                 )
             )
             if not _wants_zipkin():
@@ -209,6 +231,11 @@ class Service:
         await collect.supervise(found, emit, on_status=on_status, now=timezone.now, wanted=wanted, meter=_meter)
         # Every collector has stopped for good and said why; the pages that tell it go on.
         await self._stop.wait()
+
+
+def _told_as(shard: int) -> str:
+    """What an ingest process is called where sources are listed."""
+    return f"otlp, process {shard + 1}" if shard else "otlp"
 
 
 def _meter(emit: Emit) -> Emit:

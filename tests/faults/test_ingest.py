@@ -1,6 +1,8 @@
 """kill -9 of the whole of Eventflow while it takes spans in: what it acknowledged is there afterwards, once."""
 
+import os
 import random
+import signal
 import sqlite3
 import threading
 import time
@@ -86,3 +88,47 @@ def test_kill_9_during_ingest_loses_no_acknowledged_span_and_counts_none_twice(t
             assert (message["service"], message["destination"]) == ("till", "sales.made")
             (delivery,) = message["deliveries"]
             assert [attempt["span_id"] for attempt in delivery["attempts"]] == [hop.processed.hex()]
+
+
+def ingest_processes(eventflow: Eventflow) -> list[int]:
+    """The processes that it started."""
+    assert eventflow.command is not None
+    own = eventflow.command.process.pid
+    return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+
+
+def listening(address: str) -> int:
+    """How many processes listen there."""
+    port = int(address.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def test_two_ingest_processes_are_read_as_one_even_when_one_is_killed(tmp_path: Path) -> None:
+    eventflow = Eventflow(tmp_path / "data", env={"EVENTFLOW_INGEST_PROCESSES": "2"})
+    with eventflow:
+        eventflow.token()
+        until(lambda: listening(eventflow.otlp_http) == 2, 30, "a second process")
+        senders = [Sender(eventflow.otlp_http) for _ in range(4)]
+        time.sleep(1.5)
+        (other,) = ingest_processes(eventflow)
+        os.kill(other, signal.SIGKILL)
+        until(lambda: listening(eventflow.otlp_http) == 2, 30, "the second process again")
+        time.sleep(0.5)
+        hops = [hop for sender in senders for hop in sender.end()]
+        until(lambda: eventflow.api("/health")["inbox"] == 0, 60, "an empty inbox")
+        until(lambda: flows(eventflow) == {hop.key: 2 for hop in hops}, 30, "the line of every flow")
+        assert edge_counts(eventflow.folder) == {"publish": len(hops), "consume": len(hops)}
+        command = eventflow.command
+        assert command is not None
+        assert eventflow.stop() == 0, command.said
+        assert command.group() == []
+
+
+def test_an_ingest_process_ends_when_the_first_one_is_gone(tmp_path: Path) -> None:
+    with Eventflow(tmp_path / "data", env={"EVENTFLOW_INGEST_PROCESSES": "2"}) as eventflow:
+        until(lambda: listening(eventflow.otlp_http) == 2, 30, "a second process")
+        command = eventflow.command
+        assert command is not None
+        command.process.kill()
+        until(lambda: not command.group(), 20, "the end of the second process")

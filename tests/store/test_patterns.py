@@ -8,6 +8,7 @@ import pytest
 from eventflow.domain.observations import Operation, Span
 from eventflow.store import spans as store
 from eventflow.store.models import FlowPattern, FlowRow
+from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.patterns import Patterns
 from tests.flow_factory import consume, link, publish, span
 from tests.store.support import NOW, digest, send
@@ -82,6 +83,18 @@ def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
     found = lines()
     store.refresh_flows(FlowRow.objects.values_list("key", flat=True), NOW)
     assert lines() == found
+
+
+def test_a_flow_that_comes_again_before_its_line_was_made_gets_its_line(monkeypatch):
+    first = [publish("p", 0, 3, service="web", to="jobs", trace_name="t", correlation="k1")]
+    send(first)
+    store.digest(NOW)
+    # As after a kill: what was handed over is gone, what was stored is not.
+    monkeypatch.setattr(judge, "handover", Handover())
+    monkeypatch.setattr(import_module("eventflow.store.spans.digest"), "handover", judge.handover)
+    send([*first, publish("q", 9, 12, service="web", to="jobs", trace_name="u", correlation="k2")])
+    digest()
+    assert set(FlowRow.objects.values_list("key", flat=True)) == {"k1", "k2"}
 
 
 def test_alike_flows_are_judged_once_whatever_their_times(monkeypatch):

@@ -40,6 +40,14 @@ def forget(name: str) -> None:
     Source.objects.filter(name=name).delete()
 
 
+def forget_shards(name: str, count: int) -> None:
+    """Forget the receivers called `name` and a number that is larger than `count`."""
+    for found in Source.objects.filter(name__startswith=f"{name} ").values_list("name", flat=True):
+        number = found.removeprefix(f"{name} ")
+        if number.isdigit() and int(number) > count:
+            forget(found)
+
+
 @transaction.atomic
 def drop(name: str) -> None:
     """A broker that a person removed: what it told goes too. Letters and flows stay, they are evidence."""

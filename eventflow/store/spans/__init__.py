@@ -29,8 +29,10 @@ from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
 from eventflow.store.spans.repack import tidy
 from eventflow.store.spans.retention import compact, prune, shrink
 from eventflow.store.spans.summaries import FlowSpans
+from eventflow.store.spans.turn import Claim
 
 __all__ = [
+    "Claim",
     "Digested",
     "FlowSpans",
     "GroupCommit",

@@ -3,7 +3,7 @@
 from django.db.models import F
 
 from eventflow.store.models import Generation
-from eventflow.store.spans.rows import insert
+from eventflow.store.spans.rows import insert, select
 
 LINES, SPANS, JUDGED = 1, 2, 3
 
@@ -14,11 +14,10 @@ class OutdatedError(Exception):
 
 def current(of: int) -> int:
     """The state that a step is about to be prepared on."""
-    row = Generation.objects.filter(pk=of).values_list("number", flat=True).first()
-    if row is None:
-        insert(Generation, ("id", "number"), [(of, 0)], unique=("id",))
-        return 0
-    return row
+    for (number,) in select(Generation, ("number",), {"id": [of]}):
+        return int(number)
+    insert(Generation, ("id", "number"), [(of, 0)], unique=("id",))
+    return 0
 
 
 def advance(of: int, before: int, to: int | None = None) -> None:

@@ -3,14 +3,12 @@
 What these functions return is stored in the index: changing one of them makes stored spans unfindable.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from eventflow.store.spans.columns import U64, Ints, mixed
+from eventflow.store.spans.arrays import text_hashes
+from eventflow.store.spans.columns import U64, mixed
 
 _KEY, _MESSAGE, _TRACE, _LINKED = 0x6B, 0x6D, 0x74, 0x6C
-_LANE = 8
 
 
 def of_key(text: bytes) -> int:
@@ -44,20 +42,4 @@ def of_linked(traces: U64) -> U64:
 
 
 def _hashed(text: bytes) -> U64:
-    return texts([text], np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([len(text)]))
-
-
-def texts(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
-    """Hashes of many texts at once: `length[i]` bytes from `start[i]` of `bodies[body[i]]`, eight bytes at a time."""
-    begins = np.cumsum([0, *map(len, bodies)])[:-1]
-    buffer = b"".join((*bodies, bytes(_LANE)))
-    lanes: U64 = np.ndarray(len(buffer) - _LANE + 1, "<u8", buffer, strides=(1,))
-    at = begins[body] + start
-    found = mixed(length.astype(np.uint64), 1)
-    for offset in range(0, int(length.max(initial=0)), _LANE):
-        longer = np.flatnonzero(length > offset)
-        left = np.minimum(length[longer] - offset, _LANE).astype(np.uint64)
-        # Of the last eight bytes only those of the text count.
-        lane = lanes[at[longer] + offset] & (np.uint64(2**64 - 1) >> (np.uint64(64) - left * np.uint64(8)))
-        found[longer] = mixed(found[longer] ^ lane, 2)
-    return found
+    return text_hashes([text], np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([len(text)]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import zstandard
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from eventflow.domain.columns import SpanColumns
@@ -64,10 +65,15 @@ def _insert(rows: Sequence[tuple[bytes, str, datetime]]) -> list[int]:
     if connection.vendor == "postgresql":
         ids = new_ids(Inbox, len(rows))
         insert(
-            Inbox, ("id", "body", "encoding", "received_at"), [(pk, *row) for pk, row in zip(ids, rows, strict=True)]
+            Inbox,
+            ("id", "body", "encoding", "received_at", "shard"),
+            [(pk, *row, settings.EVENTFLOW_SHARD) for pk, row in zip(ids, rows, strict=True)],
         )
         return ids
-    made = [Inbox(body=body, encoding=encoding, received_at=received_at) for body, encoding, received_at in rows]
+    made = [
+        Inbox(body=body, encoding=encoding, received_at=received_at, shard=settings.EVENTFLOW_SHARD)
+        for body, encoding, received_at in rows
+    ]
     return [row.pk for row in Inbox.objects.bulk_create(made)]
 
 

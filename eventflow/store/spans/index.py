@@ -155,7 +155,8 @@ def _sorted(hashes: Ints, chunks: Ints) -> tuple[Ints, Ints]:
     base = int(chunks.min()) if len(chunks) else 0
     if len(chunks) and int(chunks.max()) - base < 1 << _SPARE:
         # Both fit one number: sorting that is several times as fast as sorting by two columns.
-        both = np.unique((hashes << _SPARE) | (chunks - base))
+        both = np.sort((hashes << _SPARE) | (chunks - base))
+        both = both[np.concatenate(([True], both[1:] != both[:-1]))]
         return both >> _SPARE, (both & ((1 << _SPARE) - 1)) + base
     order = np.lexsort((chunks, hashes))
     hashes, chunks = hashes[order], chunks[order]

@@ -15,15 +15,16 @@ from eventflow.domain.flow_summary import FlowStatus
 from eventflow.store.models import Chunk, FlowRow, Generation
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
-from eventflow.store.spans.digest import memory
+from eventflow.store.spans.digest import handover, memory
 from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
+from eventflow.store.spans.handover import parts_of
 from eventflow.store.spans.lines import status_code
 from eventflow.store.spans.load import Reader
 from eventflow.store.spans.opened import opened
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 
-STEP_SPANS = 8_192
+STEP_SPANS = 24_576
 TRIES = 5
 RECHECK_SECONDS = 16
 """Just above the time after which a failed attempt is not expected to be tried again."""
@@ -34,16 +35,13 @@ _patterns = Patterns()
 def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     """Write the lines of the flows in the next new chunks, about `limit` spans. Returns their keys, none at the end."""
     before, last = generation.current(LINES), generation.current(JUDGED)
-    chunks, spans = [], 0
-    for pk, number in Chunk.objects.filter(pk__gt=last, level=0).order_by("id").values_list("id", "spans")[:limit]:
-        chunks.append(pk)
-        spans += number
-        if spans >= limit:
-            break
+    chunks = _next(last, limit)
     if not chunks:
         return frozenset()
-    new, consumers = opened(chunks), flow_evidence.consumers()
-    alike = _patterns.judge(new, consumers, now)
+    parts, here = handover.take(chunks)
+    parts += parts_of(opened(set(chunks) - here).values(), fresh=True)
+    consumers = flow_evidence.consumers()
+    alike = _patterns.judge(parts, frozenset(chunks), consumers, now)
     reader = Reader()
     woken = frozenset(memory.woken)
     late = reader.trace_ids(woken.difference(alike.seen.tolist()))
@@ -59,6 +57,19 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
         return frozenset()
     memory.woken -= woken
     return frozenset(keys.union(row.key for row in alike.rows))
+
+
+def _next(last: int, limit: int) -> list[int]:
+    """The chunks behind `last` with about so many spans, whole steps of the digest if they are known."""
+    chunks, spans, end = [], 0, 0
+    for pk, number in Chunk.objects.filter(pk__gt=last, level=0).order_by("id").values_list("id", "spans")[:limit]:
+        if spans >= limit and pk > end:
+            break
+        chunks.append(pk)
+        if spans < limit:
+            spans += number
+            end = handover.end_of(pk) if spans >= limit else 0
+    return chunks
 
 
 def waiting() -> int:

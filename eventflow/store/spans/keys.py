@@ -11,7 +11,7 @@ import numpy as np
 from eventflow.domain.columns import Format
 from eventflow.domain.hop import evidence
 from eventflow.domain.observations import Span
-from eventflow.store.spans import ids
+from eventflow.store.spans import arrays, ids
 from eventflow.store.spans.columns import U64, Flags, Ints, Portion
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.text import fit, own_key
@@ -79,7 +79,7 @@ def keys_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[in
 def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], kind: Callable[[U64], U64]) -> Ids:
     """The chosen identities of a portion, and texts that stand elsewhere."""
     at = np.flatnonzero(chosen)
-    inside = ids.texts(
+    inside = arrays.text_hashes(
         portion.bodies,
         portion.ident_request[at].astype(np.int64),
         portion.ident_offset[at].astype(np.int64),
@@ -87,7 +87,7 @@ def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], k
     )
     texts = [text for _, text in others]
     number = np.arange(len(texts))
-    outside = ids.texts(
+    outside = arrays.text_hashes(
         texts, number, np.zeros(len(texts), np.int64), np.array([len(text) for text in texts], np.int64)
     )
     return Ids(

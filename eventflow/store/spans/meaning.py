@@ -16,7 +16,7 @@ from eventflow.domain.edge import EdgeKey
 from eventflow.domain.failure import put_back
 from eventflow.domain.hop import HopEvidence, Side, evidence
 from eventflow.domain.observations import Operation, Span
-from eventflow.store.spans import libraries
+from eventflow.store.spans import arrays, libraries
 from eventflow.store.spans.columns import Ints, Portion
 from eventflow.store.spans.edges import edge_key, messages_of
 from eventflow.store.spans.text import own_key
@@ -66,9 +66,9 @@ class Meanings:
             return self._of(portion)
 
     def _of(self, portion: Portion) -> Ints:
-        distinct, first, inverse = np.unique(portion.shapes, return_index=True, return_inverse=True)
-        numbers = np.empty(len(distinct), np.int64)
-        for at, (shape, row) in enumerate(zip(distinct.tolist(), first.tolist(), strict=True)):
+        first, inverse = arrays.distinct(portion.shapes)
+        numbers = np.empty(len(first), np.int64)
+        for at, (shape, row) in enumerate(zip(portion.shapes[first].tolist(), first.tolist(), strict=True)):
             number = self._numbers.get(shape)
             if number is None:
                 number = self._learn(shape, portion, row)

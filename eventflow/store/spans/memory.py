@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventflow.store.spans.columns import U64, Array, Flags, Ints, mixed
+from eventflow.store.spans import arrays
+from eventflow.store.spans.columns import U64, Ints, mixed
 from eventflow.store.spans.recent import Recent
 
 SPANS = 1_500_000
@@ -35,7 +36,8 @@ class Pending:
             self._heads, self._count = Recent(self._limit, 1), 0
         while len(self._rows) < self._count + len(contexts):
             self._rows = np.concatenate((self._rows, np.zeros_like(self._rows)))
-        order = np.argsort(contexts, kind="stable")
+        first, number = arrays.distinct(contexts)
+        order = arrays.grouped(number, len(first))
         contexts, rows = contexts[order], rows[order]
         at = np.arange(self._count, self._count + len(contexts))
         known, heads = self._heads.find(contexts)
@@ -78,6 +80,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.generation = -1
+        self.last_chunk = 0
+        """The newest chunk whose spans are known here."""
         self.forget()
 
     def forget(self) -> None:
@@ -125,23 +129,13 @@ class Learned:
 def _or(table: Recent, hashes: U64, bits: Ints) -> None:
     if not len(hashes):
         return
-    distinct, inverse = np.unique(hashes, return_inverse=True)
-    both = np.zeros(len(distinct), np.int64)
-    np.bitwise_or.at(both, inverse, bits)
-    _, before = table.find(distinct)
-    table.put(distinct, (both | before[:, 0])[:, None])
+    first, number = arrays.distinct(hashes)
+    both = np.zeros(len(first), np.int64)
+    np.bitwise_or.at(both, number, bits)
+    _, before = table.find(hashes[first])
+    table.put(hashes[first], (both | before[:, 0])[:, None])
 
 
 def wait_key(contexts: U64, edges: Ints, traces: U64) -> U64:
     """One consumer's wait for one message, whatever number of its spans tell it."""
     return mixed(contexts ^ mixed(traces ^ edges.astype(np.uint64), 3), 4)
-
-
-def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
-    """Which of `hashes` are among `wanted`, and where there (0 for the others)."""
-    if not len(wanted):
-        return np.zeros(len(hashes), bool), np.zeros(len(hashes), np.int64)
-    order = np.argsort(wanted, kind="stable")
-    places = np.minimum(np.searchsorted(wanted[order], hashes), len(wanted) - 1)
-    at: Array = order[places]
-    return wanted[at] == hashes, at

@@ -26,10 +26,15 @@ class Opened:
     """One chunk."""
 
     def __init__(self, body: bytes) -> None:
-        plain = zstandard.ZstdDecompressor().decompress(body)
+        self.body: bytes = zstandard.ZstdDecompressor().decompress(body)
         self._form = form.form()
-        self.portion: Portion = together([plain], [self._form.scan(plain)])
+        self.columns = self._form.scan(self.body)
         self._spans: dict[int, Span] = {}
+
+    @cached_property
+    def portion(self) -> Portion:
+        """The rows."""
+        return together([self.body], [self.columns])
 
     @cached_property
     def meaning(self) -> Ints:

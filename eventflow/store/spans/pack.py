@@ -5,6 +5,7 @@ A chunk's body is an ordinary OTLP export request. Packing changes no span and d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import zstandard
@@ -12,8 +13,8 @@ from django.db.models import Max
 
 from eventflow.domain.columns import Format
 from eventflow.store.models import Chunk
-from eventflow.store.spans import generation, ids, index
-from eventflow.store.spans.columns import U64, Ints, Portion
+from eventflow.store.spans import arrays, generation, ids, index
+from eventflow.store.spans.columns import Ints, Portion
 from eventflow.store.spans.generation import JUDGED
 from eventflow.store.spans.keys import Keys
 from eventflow.store.spans.rows import insert
@@ -35,39 +36,53 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
     if not len(rows):
         nothing = np.zeros(0, np.int64)
         return Packed((), nothing, nothing)
-    order = rows[np.lexsort((portion.start[rows], portion.trace[rows], _clusters(portion, keys)[rows]))]
+    number, clusters = _clusters(portion, keys)
+    order = rows[arrays.grouped(number[rows], clusters)]
     compress = zstandard.ZstdCompressor(level=1).compress
     chunks = []
     position = np.full(len(portion), -1, np.int64)
     requests = portion.request[order].astype("<u4")
     spans = portion.index[order].astype("<u4")
-    cuts = range(0, len(order), CHUNK_SPANS)
-    for number, low in enumerate(cuts):
-        part = order[low : low + CHUNK_SPANS]
-        position[part] = number
-        high = low + len(part)
+    for at, (low, high) in enumerate(pairwise(_cuts(number[order]))):
+        part = order[low:high]
+        position[part] = at
         body = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
         chunks.append((compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max())))
     hashes, positions = _entries(portion, position, keys)
     return Packed(chunks, hashes, positions)
 
 
-def write(packed: Packed, level: int) -> None:
-    """Store chunks with their index. Inside the step's transaction; those of level 0 are still to be judged."""
+def write(packed: Packed, level: int) -> range:
+    """Store chunks with their index; returns their ids. Inside the step's transaction; those of level 0 are still to be
+    judged.
+    """
     last = Chunk.objects.aggregate(last=Max("id"))["last"] or 0
     first = max(last, generation.current(JUDGED)) + 1
     rows = [(first + at, *chunk, level) for at, chunk in enumerate(packed.chunks)]
     insert(Chunk, ("id", "body", "spans", "first_ns", "last_ns", "level"), rows)
     index.add(packed.hashes, packed.positions + first)
+    return range(first, first + len(rows))
 
 
-def _clusters(portion: Portion, keys: Keys) -> U64:
-    """What lies together: the rows of traces that name one key, else those of one trace."""
-    traces, inverse = np.unique(portion.trace, return_inverse=True)
-    named = np.zeros(len(traces), np.uint64)
+def _clusters(portion: Portion, keys: Keys) -> tuple[Ints, int]:
+    """The number of what lies together, in order of arrival: the rows of traces that name one key, or of one trace."""
+    first, inverse = arrays.distinct(portion.trace)
+    named = np.zeros(len(first), np.uint64)
     named[inverse[keys.key.row]] = keys.key.hash
-    found: U64 = np.where(named != 0, named, traces)[inverse]
-    return found
+    clusters, number = arrays.distinct(np.where(named != 0, named, portion.trace[first]))
+    return number[inverse], len(clusters)
+
+
+def _cuts(clusters: Ints) -> list[int]:
+    """Where chunks begin and end: about every `CHUNK_SPANS` rows, between clusters unless one is larger than that."""
+    begins = np.flatnonzero(np.concatenate(([True], clusters[1:] != clusters[:-1], [True])))
+    cuts = [0]
+    for wanted in range(CHUNK_SPANS, len(clusters), CHUNK_SPANS):
+        begin = int(begins[np.searchsorted(begins, wanted)])
+        cut = begin if begin < wanted + CHUNK_SPANS else wanted
+        if cut > cuts[-1]:
+            cuts.append(cut)
+    return cuts if cuts[-1] == len(clusters) else [*cuts, len(clusters)]
 
 
 def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:

@@ -6,8 +6,8 @@ beyond that (letters, replays, foreign traces, several keys) are none of these a
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -17,14 +17,14 @@ from eventflow.domain.flow import assemble, summarise
 from eventflow.domain.flow_build import RETRY_PATIENCE_NS
 from eventflow.store.models import DeadLetter, ReplayItem
 from eventflow.store.queries.flow_evidence import MEMORY_NS, Consumers
-from eventflow.store.spans import form, ids, index
+from eventflow.store.spans import arrays, form, ids, index
 from eventflow.store.spans.columns import U64, Array, Flags, Ints, Portion, mixed, together
+from eventflow.store.spans.handover import Part, parts_of
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 from eventflow.store.spans.lines import Line, Pattern, pattern_of
 from eventflow.store.spans.load import is_trace, listed
 from eventflow.store.spans.meaning import CONSUME, PUBLISH
-from eventflow.store.spans.memory import among
-from eventflow.store.spans.opened import Opened, opened
+from eventflow.store.spans.opened import opened
 
 KNOWN_PATTERNS = 100_000
 FEW_LETTERS = 5_000
@@ -62,6 +62,8 @@ class _Window:
     fresh: Flags
     chunks: frozenset[int]
     grown: Ints
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of keys whose hashes these are; more may be here than these."""
 
 
 class Patterns:
@@ -74,22 +76,20 @@ class Patterns:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def judge(self, new: dict[int, Opened], consumers: Consumers, now: datetime) -> Judged:
-        """Lines for the flows of these chunks."""
-        window = _window(new)
+    def judge(self, new: Sequence[Part], chunks: frozenset[int], consumers: Consumers, now: datetime) -> Judged:
+        """Lines for the flows of the new spans, which lie in these chunks."""
+        window = _window(new, chunks)
         portion = window.portion
-        everyone = _hex(portion.trace_ids[window.fresh])
         if not few_letters():
-            return Judged([], everyone, set(), portion.trace[:0])
+            return Judged([], _hex(portion.trace_ids[window.fresh]), set(), portion.trace[:0])
         flow, keyed, texts = _flows(window)
         good = _alone(window, flow)
-        first = np.zeros(len(portion), bool)
-        first[np.unique(portion.context, return_index=True)[1]] = True
-        chosen = np.flatnonzero(good & first)
+        chosen = np.flatnonzero(good & _once(window))
         others = _hex(portion.trace_ids[window.fresh & ~good])
         if not len(chosen):
             return Judged([], others, set(), portion.trace[:0])
-        order = chosen[np.lexsort((portion.span_ids[chosen], portion.start[chosen], flow[chosen]))]
+        order = chosen[np.argsort(portion.start[chosen], kind="stable")]
+        order = order[arrays.grouped(flow[order], int(flow.max()) + 1)]
         starts = np.flatnonzero(np.concatenate(([True], flow[order][1:] != flow[order][:-1])))
         begun = portion.start[order][starts]
         ended = np.maximum.reduceat(np.maximum(portion.start, portion.end)[order], starts)
@@ -108,7 +108,7 @@ class Patterns:
                     pattern, key, window, order[bounds[at] : bounds[at + 1]], consumers=consumers, now=now
                 )
             rows.append(Line(key, int(begun[at]), int(ended[at]) - int(begun[at]), line))
-        seen_before = np.isin(portion.trace, portion.trace[~window.fresh]) & good & (keyed != 0)
+        seen_before = arrays.among(portion.trace, portion.trace[~window.fresh])[0] & good & (keyed != 0)
         return Judged(rows, others, _hex(portion.trace_ids[seen_before]), np.unique(portion.trace[good]))
 
     def _learn(
@@ -136,6 +136,14 @@ class Patterns:
         return found
 
 
+def _once(window: _Window) -> Flags:
+    """Each span's row; of several the one that is new, if one is."""
+    rows = np.concatenate((np.flatnonzero(window.fresh), np.flatnonzero(~window.fresh)))
+    found = np.zeros(len(rows), bool)
+    found[rows[arrays.distinct(window.portion.context[rows])[0]]] = True
+    return found
+
+
 def few_letters() -> bool:
     """Whether the dead letters are few enough to be compared with every flow."""
     return DeadLetter.objects.count() <= FEW_LETTERS
@@ -146,43 +154,46 @@ def _hex(trace_ids: U64) -> set[str]:
     return {raw[at : at + 32] for at in range(0, len(raw), 32)}
 
 
-def _window(new: dict[int, Opened]) -> _Window:
-    """The new chunks, with the older ones in which the same flows lie."""
-    chunks = dict(new)
-    window = _together(chunks, new, np.zeros(0, np.int64))
+def _window(new: Sequence[Part], chunks: frozenset[int]) -> _Window:
+    """The new spans, with the older chunks in which the same flows lie."""
+    most = len(chunks) + MORE_CHUNKS
+    parts = list(new)
+    window = _together(parts, chunks, np.zeros(0, np.int64))
     grown = window.grown = _grown(window)
     asked = np.zeros(0, np.int64)
     for _ in range(3 if len(grown) else 0):
         wanted = np.setdiff1d(_related(window), asked)
         asked = np.concatenate((asked, wanted))
-        missing = set(index.lookup(wanted)[1].tolist()) - chunks.keys()
-        if not missing or len(chunks) + len(missing) > len(new) + MORE_CHUNKS:
+        missing = set(index.lookup(wanted)[1].tolist()) - chunks
+        if not missing or len(chunks) + len(missing) > most:
             break
-        chunks.update(opened(missing))
-        window = _together(chunks, new, grown)
+        found = opened(missing)
+        chunks |= found.keys()
+        parts += parts_of(found.values(), fresh=False)
+        window = replace(_together(parts, chunks, grown), texts=window.texts)
     return window
 
 
-def _together(chunks: dict[int, Opened], new: Collection[int], grown: Ints) -> _Window:
-    names = sorted(chunks)
-    parts = [chunks[name].portion for name in names]
-    portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
+def _together(parts: Sequence[Part], chunks: frozenset[int], grown: Ints) -> _Window:
+    portion = together([part.body for part in parts], [part.columns for part in parts])
     meanings = form.meanings()
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), form.form())
-    fresh = np.concatenate([np.full(len(chunks[name].portion), name in new) for name in names])
-    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, frozenset(chunks), grown)
+    fresh = np.concatenate([part.fresh for part in parts])
+    return _Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, chunks, grown)
 
 
 def _grown(window: _Window) -> Ints:
     """What is looked up of flows that are not new: the (short) hashes of keys and traces that have a line already."""
     portion, keys = window.portion, window.keys.key
-    distinct, first = np.unique(keys.hash, return_index=True)
-    names = dict(zip(map(keys.text, first.tolist()), distinct.tolist(), strict=True))
-    traces, first = np.unique(portion.trace, return_index=True)
+    first, _ = arrays.distinct(keys.hash)
+    hashes = keys.hash[first].tolist()
+    window.texts = dict(zip(hashes, map(keys.text, first.tolist()), strict=True))
+    names = dict(zip(window.texts.values(), hashes, strict=True))
+    first, _ = arrays.distinct(portion.trace)
     raw = portion.trace_ids[first].tobytes().hex()
     hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
-    names.update(zip(hexes, ids.of_traces(traces).tolist(), strict=True))
+    names.update(zip(hexes, ids.of_traces(portion.trace[first]).tolist(), strict=True))
     known = listed(names)
     return np.unique(index.shortened(np.array([names[name] for name in known], np.uint64)))
 
@@ -202,19 +213,22 @@ def _related(window: _Window) -> Ints:
 def _flows(window: _Window) -> tuple[Ints, U64, dict[int, str]]:
     """The number of each row's flow (negative: its trace has several), its trace's key if any, and the flows' keys."""
     portion, keys = window.portion, window.keys.key
-    traces, trace_of = np.unique(portion.trace, return_inverse=True)
+    first, trace_of = arrays.distinct(portion.trace)
+    traces = portion.trace[first]
     low = np.full(len(traces), np.iinfo(np.uint64).max, np.uint64)
     high = np.zeros(len(traces), np.uint64)
     np.minimum.at(low, trace_of[keys.row], keys.hash)
     np.maximum.at(high, trace_of[keys.row], keys.hash)
     named = np.where(high == 0, traces, high)
-    _, flow_of_trace = np.unique(named, return_inverse=True)
-    flow: Ints = flow_of_trace[trace_of].astype(np.int64)
+    _, flow_of_trace = arrays.distinct(named)
+    flow: Ints = flow_of_trace[trace_of]
     texts: dict[int, str] = {}
     several: set[int] = set()
-    numbers, first = np.unique(flow[keys.row], return_index=True)
-    for number, at in zip(numbers.tolist(), first.tolist(), strict=True):
-        texts[number] = keys.text(at)
+    numbers = flow[keys.row]
+    first, _ = arrays.distinct(numbers.view(np.uint64))
+    found = zip(numbers[first].tolist(), first.tolist(), keys.hash[first].tolist(), strict=True)
+    for number, at, one in found:
+        texts[number] = window.texts.get(one) or keys.text(at)
         # The trace with that id is of the same flow, wherever it is.
         several |= {number} if is_trace(texts[number]) else set()
     nameless = np.unique(flow[(high == 0)[trace_of]], return_index=True)
@@ -233,22 +247,21 @@ def _alone(window: _Window, flow: Ints) -> Flags:
     bad |= flow < 0
     bad |= portion.odd
     # Links out of the flow, and links into it from elsewhere, join flows or bring foreign publishers.
-    into, at = among(portion.link_context, portion.context)
+    into, at = arrays.among(portion.link_context, portion.context)
     source, target = flow[portion.link_row], np.where(into, flow[at], -1)
     crossing = (source != target) | (target < 0)
     bad[portion.link_row[crossing]] = True
-    known_trace, where = among(portion.link_trace, portion.trace)
+    known_trace, where = arrays.among(portion.link_trace, portion.trace)
     bad[where[crossing & known_trace]] = True
     # A parent that is not here decides where a message came from.
-    inside, _ = among(portion.parent, portion.context)
+    inside, _ = arrays.among(portion.parent, portion.context)
     table = form.meanings().table()[window.meaning]
     hop = table[:, _SIDE] != 0
     bad |= hop & (portion.parent != 0) & ~inside & ~_has_links(portion)
     bad |= _several_messages(window)
     bad |= _elsewhere(window)
     bad |= _with_letters(window)
-    flows = np.unique(flow[bad])
-    return ~np.isin(flow, flows)
+    return ~arrays.among(flow.view(np.uint64), flow[bad].view(np.uint64))[0]
 
 
 def _has_links(portion: Portion) -> Flags:
@@ -258,10 +271,7 @@ def _has_links(portion: Portion) -> Flags:
 
 
 def _several_messages(window: _Window) -> Flags:
-    rows, times = np.unique(window.keys.message.row, return_counts=True)
-    found = np.zeros(len(window.portion), bool)
-    found[rows[times > 1]] = True
-    return found
+    return np.bincount(window.keys.message.row, minlength=len(window.portion)) > 1
 
 
 def _elsewhere(window: _Window) -> Flags:
@@ -273,7 +283,7 @@ def _elsewhere(window: _Window) -> Flags:
     )
     rows = np.concatenate((np.arange(len(portion)), np.arange(len(portion)), keys.key.row))
     grown = np.isin(hashes, window.grown)
-    traces = np.isin(portion.trace, portion.trace[rows[grown]])
+    traces = arrays.among(portion.trace, portion.trace[rows[grown]])[0]
     asked = traces[rows]
     wanted = np.unique(hashes[asked])
     positions, chunks = index.lookup(wanted)
@@ -293,8 +303,8 @@ def _with_letters(window: _Window) -> Flags:
     messages = _hashes(ids.of_message(message.encode()) for _, _, message in letters if message)
     traces = {trace for _, trace, _ in letters if trace}
     traces.update(ReplayItem.objects.exclude(trace_id="").values_list("trace_id", flat=True))
-    found[keys.key.row[np.isin(keys.key.hash, named)]] = True
-    found[keys.message.row[np.isin(keys.message.hash, messages)]] = True
+    found[keys.key.row[arrays.among(keys.key.hash, named)[0]]] = True
+    found[keys.message.row[arrays.among(keys.message.hash, messages)[0]]] = True
     here = np.array([raw.tobytes().hex() in traces for raw in portion.trace_ids]) if traces else found
     found |= here
     return found
@@ -312,7 +322,7 @@ def _pattern_hashes(window: _Window, table: Ints, order: Ints, starts: Ints, now
     place = np.full(len(portion), -1, np.int64)
     place[order] = np.arange(len(order)) - starts[flow]
     young = (table[order, _FAILED] != 0) & (now_ns - portion.end[order] < RETRY_PATIENCE_NS)
-    inside, parent = among(portion.parent[order], portion.context)
+    inside, parent = arrays.among(portion.parent[order], portion.context)
     parents = np.where(portion.parent[order] == 0, -1, np.where(inside, place[parent], -2))
     parts: Sequence[Array] = (
         table[order, _LIKE],
@@ -338,8 +348,8 @@ def _end_counts(portion: Portion, table: Ints, order: Ints, flow: Ints) -> Flags
     side = table[:, _SIDE]
     published = portion.context[side == PUBLISH]
     by_link = np.zeros(len(portion), bool)
-    by_link[portion.link_row[np.isin(portion.link_context, published)]] = True
-    joined = by_link | np.isin(portion.parent, published)
+    by_link[portion.link_row[arrays.among(portion.link_context, published)[0]]] = True
+    joined = by_link | arrays.among(portion.parent, published)[0]
     unjoined = np.bincount(flow, (side[order] == CONSUME) & ~joined[order]) > 0
     hop = side[order] != 0
     found: Flags = hop & (unjoined[flow] | ((side[order] == PUBLISH) & (table[order, _FAILED] != 0)))
@@ -352,10 +362,7 @@ def _bits(values: Array) -> U64:
 
 def _ranks(flow: Ints, values: Ints) -> Ints:
     """Which distinct value of its flow each row has, in the order of their first rows."""
-    _, inverse = np.unique(np.stack((flow, values), axis=1), axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    first = np.full(inverse.max() + 1, len(values), np.int64)
-    np.minimum.at(first, inverse, np.arange(len(values)))
+    first, inverse = arrays.distinct(mixed(values.view(np.uint64) ^ mixed(flow.view(np.uint64), 10), 12))
     begins = np.searchsorted(flow, np.arange(flow[-1] + 1))
     found: Ints = first[inverse] - begins[flow]
     return found
@@ -369,7 +376,7 @@ def _messages(window: _Window) -> Ints:
 
 def _links(portion: Portion, place: Ints) -> Ints:
     """A hash of the places in the flow that each row links to."""
-    inside, at = among(portion.link_context, portion.context)
+    inside, at = arrays.among(portion.link_context, portion.context)
     targets = np.where(inside, place[at], -1)
     found = np.zeros(len(portion), np.uint64)
     np.add.at(found, portion.link_row, mixed(targets.view(np.uint64), 5))

@@ -54,9 +54,9 @@ def repack(chunks: Sequence[int], level: int, keep: Callable[[Portion], Flags] |
     with transaction.atomic():
         generation.hold(SPANS)
         here = opened(chunks)
-        parts = [here[pk].portion for pk in sorted(here)]
+        parts = [here[pk] for pk in sorted(here)]
         if parts:
-            portion = together([part.bodies[0] for part in parts], [part.columns[0] for part in parts])
+            portion = together([part.body for part in parts], [part.columns for part in parts])
             rows = np.arange(len(portion)) if keep is None else np.flatnonzero(keep(portion))
             meaning = meanings.of(portion)
             odd = read_whole(portion, np.flatnonzero(portion.odd), wire)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from eventflow.domain.edge import BUCKETS_PER_DOUBLING, FIRST_NS, LENGTH
-from eventflow.store.spans.columns import U64, Flags, Ints, Portion
+from eventflow.store.spans import arrays
+from eventflow.store.spans.columns import U64, Flags, Ints, Portion, mixed
 from eventflow.store.spans.edges import FOLD_LIMIT, SLOT_SECONDS, Delta, Sums
 from eventflow.store.spans.meaning import CONSUME, PUBLISH, Meanings
-from eventflow.store.spans.memory import Learned, Memory, among, wait_key
+from eventflow.store.spans.memory import Learned, Memory, wait_key
 
 _SLOT_NS = SLOT_SECONDS * 1_000_000_000
 _SIDE, _EDGE, _FAILED, _WHOLE, _MESSAGES, _FIRST = range(6)
@@ -66,7 +67,8 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     """Sum the new rows of a portion; `meaning` has the number of every row's shape."""
     table = meanings.table()[meaning]
     hops = _hops(portion, new, table)
-    traces, counts = np.unique(portion.trace[new], return_counts=True)
+    first, number = arrays.distinct(portion.trace[new])
+    traces, counts = portion.trace[new][first], np.bincount(number, minlength=len(first))
     _, before = memory.traces.find(traces)
     huge = traces[before[:, 0] + counts > FOLD_LIMIT]
     inside_bits = np.where(hops.publish, 1, np.where(_comes_elsewhere(hops), 6, 2))
@@ -74,9 +76,9 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     nested = _nested(hops, inside_bits, memory)
     odd = new & ((table[:, _WHOLE] != 0) | portion.odd)
     whole = np.unique(np.concatenate((portion.trace[odd], hops.trace[nested], _marked(traces, memory))))
-    whole = whole[~np.isin(whole, huge)]
+    whole = whole[~arrays.among(whole, huge)[0]]
     delta = Delta()
-    simple = ~np.isin(hops.trace, whole)
+    simple = ~arrays.among(hops.trace, whole)[0]
     _count(delta, hops, table[hops.row], simple, meanings)
     waits = _waits(hops, simple, whole, memory)
     _add_histogram(delta, meanings, _Timed(waits.edge, waits.slot, waits.nanoseconds), "wait")
@@ -106,14 +108,12 @@ def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
     consumed = link_hop >= 0
     consumed[consumed] = ~publish[link_hop[consumed]]
     inward = (portion.link_trace == portion.trace[portion.link_row])[consumed]
-    pairs = np.unique(
-        np.stack(
-            (link_hop[consumed].astype(np.uint64), portion.link_context[consumed], inward.astype(np.uint64)), axis=1
-        ),
-        axis=0,
-    )
+    by_link, linked_to = link_hop[consumed], portion.link_context[consumed]
+    # Two links of a span to one address are one.
+    once, _ = arrays.distinct(linked_to ^ mixed(by_link.astype(np.uint64), 6))
+    by_link, linked_to, inward = by_link[once], linked_to[once], inward[once]
     linked = np.zeros(len(row), bool)
-    linked[pairs[:, 0].astype(np.int64)] = True
+    linked[by_link] = True
     parent = portion.parent[row]
     by_parent = np.flatnonzero(~publish & ~linked & (parent != 0))
     start = portion.start[row]
@@ -130,15 +130,15 @@ def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
         slot=end // _SLOT_NS * SLOT_SECONDS,
         first=table[row, _FIRST] != 0,
         linked=linked,
-        came_hop=np.concatenate((pairs[:, 0].astype(np.int64), by_parent)),
-        came=np.concatenate((pairs[:, 1], parent[by_parent])),
-        came_inward=np.concatenate((pairs[:, 2] != 0, np.ones(len(by_parent), bool))),
+        came_hop=np.concatenate((by_link, by_parent)),
+        came=np.concatenate((linked_to, parent[by_parent])),
+        came_inward=np.concatenate((inward, np.ones(len(by_parent), bool))),
     )
 
 
 def _nested(hops: _Hops, bits: Ints, memory: Memory) -> Ints:
     """The hops that another hop of their trace may speak for, or that may speak for another."""
-    found, at = among(hops.parent, hops.context)
+    found, at = arrays.among(hops.parent, hops.context)
     known, stored = memory.hops.find(hops.parent)
     outer = np.where(found, np.where(hops.publish[at], PUBLISH, CONSUME), np.where(known, stored[:, 0], 0))
     outer = np.where(hops.parent == 0, 0, outer)
@@ -183,12 +183,13 @@ def _count(delta: Delta, hops: _Hops, table: Ints, simple: Flags, meanings: Mean
         sums.errors += error
     processing = _Timed(hops.edge[simple], hops.slot[simple], (hops.end - hops.start)[simple])
     _add_histogram(delta, meanings, processing, "processing")
-    edges, at = np.unique(hops.edge[simple], return_inverse=True)
-    first = np.full(len(edges), np.iinfo(np.int64).max)
-    last = np.zeros(len(edges), np.int64)
+    at = hops.edge[simple]
+    first = np.full(len(meanings.edges), np.iinfo(np.int64).max)
+    last = np.full(len(meanings.edges), -1, np.int64)
     np.minimum.at(first, at, hops.start[simple])
     np.maximum.at(last, at, hops.end[simple])
-    for edge, begin, end in zip(edges.tolist(), first.tolist(), last.tolist(), strict=True):
+    seen = np.flatnonzero(last >= 0)
+    for edge, begin, end in zip(seen.tolist(), first[seen].tolist(), last[seen].tolist(), strict=True):
         delta.bounds[meanings.edges[edge]] = (begin, end)
 
 
@@ -214,14 +215,14 @@ def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits
     keys = wait_key(came, hops.edge[at], hops.trace[at])
     # Of several spans that tell of one wait the earliest counts.
     order = np.argsort(hops.start[at], kind="stable")
-    _, firsts = np.unique(keys[order], return_index=True)
+    firsts, _ = arrays.distinct(keys[order])
     again, _ = memory.waited.find(keys)
     kept = np.zeros(len(keys), bool)
     kept[order[firsts]] = True
     kept &= ~again
     at, came, keys = at[kept], came[kept], keys[kept]
     published = np.flatnonzero(hops.publish)
-    here, where = among(came, hops.context[published])
+    here, where = arrays.among(came, hops.context[published])
     known, stored = memory.hops.find(came)
     known &= stored[:, 0] == PUBLISH
     begun = np.where(here, hops.start[published][where] if len(published) else 0, stored[:, 1])
@@ -255,7 +256,7 @@ def _late(hops: _Hops, published: Ints, now_whole: U64, memory: Memory) -> _Wait
     positions, rows = memory.pending.waiting_for(hops.context[published])
     traces = np.ascontiguousarray(rows[:, 3]).view(np.uint64)
     whole, _ = memory.whole.find(traces)
-    whole |= np.isin(traces, now_whole)
+    whole |= arrays.among(traces, now_whole)[0]
     publish = published[positions]
     wait = _queue_wait(rows[:, 2], hops.start[publish], hops.end[publish])
     nothing = np.zeros(0, np.uint64)
@@ -279,8 +280,9 @@ def _queue_wait(consumed: Ints, begun: Ints, ended: Ints) -> Ints:
 
 def _groups(edge: Ints, slot: Ints) -> tuple[Ints, Ints]:
     """The distinct pairs (edge, slot), and which each row has."""
-    pairs, inverse = np.unique((edge << 36) | slot, return_inverse=True)
-    return np.stack((pairs >> 36, pairs & ((1 << 36) - 1)), axis=1), inverse
+    pairs = (edge << 36) | slot
+    first, inverse = arrays.distinct(pairs.view(np.uint64))
+    return np.stack((edge[first], slot[first]), axis=1), inverse
 
 
 class _Timed(NamedTuple):
@@ -293,8 +295,9 @@ class _Timed(NamedTuple):
 
 def _add_histogram(delta: Delta, meanings: Meanings, timed: _Timed, name: str) -> None:
     groups, inverse = _groups(timed.edge, timed.slot)
-    cells, counts = np.unique(inverse * LENGTH + buckets(timed.nanoseconds), return_counts=True)
-    for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+    counts = np.bincount(inverse * LENGTH + buckets(timed.nanoseconds), minlength=0)
+    cells = np.flatnonzero(counts)
+    for cell, count in zip(cells.tolist(), counts[cells].tolist(), strict=True):
         where, bucket = divmod(cell, LENGTH)
         number, at = groups[where].tolist()
         sums: Sums = delta.sums[meanings.edges[number], at]

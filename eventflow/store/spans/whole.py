@@ -10,13 +10,13 @@ import numpy as np
 
 from eventflow.domain.hop import Context, Side, evidence
 from eventflow.domain.observations import Span
-from eventflow.store.spans import form
+from eventflow.store.spans import arrays, form
 from eventflow.store.spans.columns import U64, Flags, Portion, context_hashes, trace_hashes
 from eventflow.store.spans.edges import Times
 from eventflow.store.spans.keys import read_whole
 from eventflow.store.spans.load import Reader
 from eventflow.store.spans.meaning import PUBLISH
-from eventflow.store.spans.memory import Memory, among
+from eventflow.store.spans.memory import Memory
 from eventflow.store.spans.sums import Summed
 from eventflow.store.spans.text import fit_ns
 
@@ -27,7 +27,7 @@ def add(summed: Summed, portion: Portion, new: Flags, memory: Memory) -> None:
         return
     reader = Reader()
     old = reader.spans_by_hash(summed.whole)
-    rows = np.flatnonzero(new & np.isin(portion.trace, summed.whole))
+    rows = np.flatnonzero(new & arrays.among(portion.trace, summed.whole)[0])
     fresh: dict[str, dict[Context, Span]] = {}
     for span in read_whole(portion, rows, form.form()).values():
         fresh.setdefault(span.trace_id, {})[Context(span.trace_id, span.span_id)] = span
@@ -63,7 +63,7 @@ def _published_now(contexts: Collection[Context], summed: Summed) -> Times:
         return {}
     published = summed.learned.hop_rows[:, 0] == PUBLISH
     rows = summed.learned.hop_rows[published]
-    found, at = among(_hashes(contexts), summed.learned.hops[published])
+    found, at = arrays.among(_hashes(contexts), summed.learned.hops[published])
     return {
         context: (int(rows[where, 1]), int(rows[where, 2]))
         for context, here, where in zip(contexts, found.tolist(), at.tolist(), strict=True)

@@ -49,11 +49,8 @@ class Command(BaseCommand):
         lock = self._claim_folder(roles)
         try:
             web_socket = service.bind_web(roles)
-            for setting in ("EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"):
-                if "ingest" in roles:
-                    addresses.listen(setting, getattr(settings, setting)).close()
-            make_tables()
-            prepare(timezone.now())
+            if not settings.EVENTFLOW_SHARD:
+                self._be_first(roles)
             link = "" if options["no_link"] or "web" not in roles else self._login_link()
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(service.Service(roles, lambda: self._ready(roles, link)).run(web_socket))
@@ -63,6 +60,15 @@ class Command(BaseCommand):
             raise CommandError(self._storage_advice(error)) from error
         finally:
             lock.close()
+
+    @staticmethod
+    def _be_first(roles: list[str]) -> None:
+        """What the first process of an installation does for the others."""
+        for setting in ("EVENTFLOW_OTLP_HTTP", "EVENTFLOW_OTLP_GRPC"):
+            if "ingest" in roles:
+                addresses.listen(setting, getattr(settings, setting)).close()
+        make_tables()
+        prepare(timezone.now())
 
     @staticmethod
     def _check() -> None:
@@ -75,7 +81,8 @@ class Command(BaseCommand):
         folder = settings.EVENTFLOW_DATA
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = (folder / f"lock-{'-'.join(sorted(roles))}").open("w")
+            shard = f"-{settings.EVENTFLOW_SHARD}" if settings.EVENTFLOW_SHARD else ""
+            lock = (folder / f"lock-{'-'.join(sorted(roles))}{shard}").open("w")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CommandError(

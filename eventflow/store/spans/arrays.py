@@ -1,0 +1,49 @@
+"""What the engine does to whole columns of hashes and numpy is slow at; compiled where a compiler was present.
+
+`_arrays.pyx` and `arrays_py.py` give the same results; EVENTFLOW_NATIVE=0 forces the second. Only tables are changed.
+"""
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from eventflow.store.spans import arrays_py
+from eventflow.store.spans.columns import U64, Flags, Ints
+
+if os.environ.get("EVENTFLOW_NATIVE") != "0" and find_spec("eventflow.store.spans._arrays") is not None:
+    from eventflow.store.spans import _arrays as _best
+else:
+    _best = arrays_py  # type: ignore[misc]  # two modules of one interface
+
+
+def distinct(values: U64) -> tuple[Ints, Ints]:
+    """The rows in which each distinct value stands first, ascending; for every row the number of its value there."""
+    return _best.distinct(values)
+
+
+def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
+    """Which of `hashes` are among `wanted`, and where they stand there first (0 for the others)."""
+    return _best.among(hashes, wanted)
+
+
+def grouped(numbers: Ints, groups: int) -> Ints:
+    """The rows in the order of their numbers, which are in [0, groups); rows of one number stay in their order."""
+    return _best.grouped(numbers, groups)
+
+
+def find(table: U64, hashes: U64) -> tuple[Flags, Ints]:
+    """Which hashes are in a table by open addressing, and their numbers (zeros for the others).
+
+    A table has 2**n rows of a hash and its numbers, at least one of them free (0); no hash is 0.
+    """
+    return _best.find(table, hashes)
+
+
+def settle(table: U64, hashes: U64, numbers: Ints) -> int:
+    """Put hashes with their numbers into a table as for `find`; of equal ones the last counts. How many were new."""
+    return _best.settle(table, hashes, numbers)
+
+
+def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
+    """Hashes of many texts, `length[i]` bytes from `start[i]` of `bodies[body[i]]`. They are stored: never change."""
+    return _best.text_hashes(bodies, body, start, length)

@@ -1,0 +1,96 @@
+"""`arrays` in numpy: the same results as the compiled ones, several times slower."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eventflow.store.spans.columns import U64, Array, Flags, Ints, mixed
+
+_LANE = 8
+
+
+def distinct(values: U64) -> tuple[Ints, Ints]:
+    """As `arrays.distinct`."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    by_row = np.argsort(first)
+    number = np.empty(len(first), np.int64)
+    number[by_row] = np.arange(len(first))
+    return first[by_row], number[inverse]
+
+
+def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
+    """As `arrays.among`."""
+    if not len(wanted):
+        return np.zeros(len(hashes), bool), np.zeros(len(hashes), np.int64)
+    order = np.argsort(wanted, kind="stable")
+    places = np.minimum(np.searchsorted(wanted[order], hashes), len(wanted) - 1)
+    at: Array = order[places]
+    found = wanted[at] == hashes
+    return found, np.where(found, at, 0)
+
+
+def grouped(numbers: Ints, groups: int) -> Ints:
+    """As `arrays.grouped`."""
+    return np.argsort(numbers, kind="stable")
+
+
+def find(table: U64, hashes: U64) -> tuple[Flags, Ints]:
+    """As `arrays.find`."""
+    places = _places(table[:, 0], hashes)
+    known = places >= 0
+    numbers = np.zeros((len(hashes), table.shape[1] - 1), np.int64)
+    numbers[known] = table[places[known], 1:].view(np.int64)
+    return known, numbers
+
+
+def settle(table: U64, hashes: U64, numbers: Ints) -> int:
+    """As `arrays.settle`."""
+    first, number = distinct(hashes)
+    values, column = hashes[first], table[:, 0]
+    settled = _places(column, values)
+    pending = np.flatnonzero(settled < 0)
+    added = len(pending)
+    mask = np.uint64(len(column) - 1)
+    places = values[pending] & mask
+    while len(pending):
+        free = column[places] == 0
+        # Of several that want one free place the last written wins; the others go on.
+        column[places[free]] = values[pending[free]]
+        won = free & (column[places] == values[pending])
+        settled[pending[won]] = places[won].astype(np.int64)
+        pending = pending[~won]
+        places = (places[~won] + np.uint64(1)) & mask
+    table[settled[number], 1:] = numbers.view(np.uint64)
+    return added
+
+
+def _places(column: U64, hashes: U64) -> Ints:
+    """The row of each hash; -1 where it is not there."""
+    mask = np.uint64(len(column) - 1)
+    found = np.full(len(hashes), -1, np.int64)
+    pending = np.arange(len(hashes))
+    places = hashes & mask
+    while len(pending):
+        there = column[places]
+        hit = there == hashes[pending]
+        found[pending[hit]] = places[hit].astype(np.int64)
+        go_on = ~hit & (there != 0)
+        pending = pending[go_on]
+        places = (places[go_on] + np.uint64(1)) & mask
+    return found
+
+
+def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
+    """As `arrays.text_hashes`: eight bytes of all texts at a time."""
+    begins = np.cumsum([0, *map(len, bodies)])[:-1]
+    buffer = b"".join((*bodies, bytes(_LANE)))
+    lanes: U64 = np.ndarray(len(buffer) - _LANE + 1, "<u8", buffer, strides=(1,))
+    at = begins[body] + start
+    found = mixed(length.astype(np.uint64), 1)
+    for offset in range(0, int(length.max(initial=0)), _LANE):
+        longer = np.flatnonzero(length > offset)
+        left = np.minimum(length[longer] - offset, _LANE).astype(np.uint64)
+        # Of the last eight bytes only those of the text count.
+        lane = lanes[at[longer] + offset] & (np.uint64(2**64 - 1) >> (np.uint64(64) - left * np.uint64(8)))
+        found[longer] = mixed(found[longer] ^ lane, 2)
+    return found
