@@ -171,8 +171,8 @@ def _pages(groups: int, pks: list[int], rounds: int) -> list[tuple[str, float, s
 
     group = f"/lag/groups/{pks[2]}/"
     return [
-        (f"lag history: page of {groups} groups, 24 h", get("/lag/?range=24h"), "CPU s", 0.3, 0.2),
-        (f"lag history: page of {groups} groups, 7 days", get("/lag/?range=7d"), "CPU s", 0.4, 0.2),
+        (f"lag history: page of {groups} groups, 24 h", get("/lag/?range=24h"), "CPU s", 0.2, 0.1),
+        (f"lag history: page of {groups} groups, 7 days", get("/lag/?range=7d"), "CPU s", 0.2, 0.1),
         ("lag history: page of a group with 24 h each 15 s", get(f"{group}?range=24h"), "CPU s", 0.2, 0.1),
         ("lag history: its chart of messages", get(f"{group}charts/messages/?range=24h"), "CPU s", 0.2, 0.1),
         ("lag history: its chart of rates", get(f"{group}charts/rates/?range=24h"), "CPU s", 0.2, 0.1),

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from struct import Struct
+from threading import local
 
 import numpy as np
 import zstandard
@@ -196,7 +197,7 @@ def _put(state: int, values: Ints, expected: Ints) -> tuple[bytes, bytes]:
 
 def unpacked(body: bytes | memoryview, names: Collection[str] = COLUMNS) -> Lags:
     """The columns of these names; the others are not looked at, unless they let expect one of these."""
-    plain = zstandard.ZstdDecompressor().decompress(bytes(body))
+    plain = _opener().decompress(bytes(body))
     number = int.from_bytes(plain[:4], "little")
     heads = list(_HEAD.iter_unpack(plain[4:_BODY]))
     place, length = _BODY, heads[0][2] * (number - 1)
@@ -221,6 +222,17 @@ def unpacked(body: bytes | memoryview, names: Collection[str] = COLUMNS) -> Lags
             known = np.unpackbits(np.frombuffer(plain, np.uint8, holes, place), count=number)
             found[name][known == 0] = np.nan
     return Lags(at, {name: found[name] for name in COLUMNS if name in names})
+
+
+def _opener() -> zstandard.ZstdDecompressor:
+    """One for each thread: making it costs more than using it."""
+    found: zstandard.ZstdDecompressor | None = getattr(_mine, "opener", None)
+    if found is None:
+        found = _mine.opener = zstandard.ZstdDecompressor()
+    return found
+
+
+_mine = local()
 
 
 def _with_what_they_need(names: Collection[str], heads: Sequence[tuple[int, ...]]) -> Collection[str]:

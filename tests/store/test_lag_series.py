@@ -127,3 +127,22 @@ def test_a_sparkline_reaches_into_what_is_packed() -> None:
     lag_history.pack(now)
     (row,) = queries.with_sparks(queries.groups(now), 6 * HOUR, now)
     assert row.spark == (7,) * 10 + (900,) + (7,) * 49
+
+
+@pytest.mark.django_db
+def test_a_weeks_sparkline_is_made_of_the_worst_of_each_hour() -> None:
+    group, other = make.consumer_group("email"), make.consumer_group("other")
+    ConsumerGroup.objects.update(first_seen_at=START - timedelta(days=9))
+    for hour in range(-7 * 24, -2):
+        fill(
+            group,
+            range(hour * HOUR + 600, (hour + 1) * HOUR, 1200),
+            lambda second: 16_777_217 if second == -600 - 7 * 3 * HOUR else 5,
+        )
+    fill(other, range(-HOUR * 50, -HOUR * 49, 60), lambda second: 3)
+    lag_history.compact(START)
+    lag_history.pack(START)
+    rows = {row.group: row.spark for row in queries.with_sparks(queries.groups(START), 7 * 24 * HOUR, START)}
+    assert rows["email"].count(16_777_216) == 1 and set(rows["email"]) == {5, 16_777_216}
+    assert [value for value in rows["other"] if value is not None] in ([3], [3, 3])
+    assert len(rows["email"]) == 60

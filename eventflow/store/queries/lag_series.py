@@ -268,10 +268,15 @@ def _worst_of_hours(
 
 
 def _buckets(bucket: Ints, values: Array, number: int) -> list[int | None]:
-    shown = (bucket >= 0) & (bucket < number) & ~np.isnan(values)
-    most = np.full(number, -1, np.int64)
-    np.maximum.at(most, bucket[shown], values[shown].astype(np.int64))
-    return [None if value < 0 else value for value in most.tolist()]
+    """`bucket` ascending; what lies outside is left out."""
+    first, last = np.searchsorted(bucket, [0, number])
+    bucket, values = bucket[first:last], values[first:last]
+    found: list[int | None] = [None] * number
+    if len(bucket):
+        begins = np.flatnonzero(np.diff(bucket, prepend=-1))
+        for place, most in zip(bucket[begins].tolist(), np.fmax.reduceat(values, begins).tolist(), strict=True):
+            found[place] = _whole(most)
+    return found
 
 
 def days(pks: Collection[int], start: datetime, end: datetime) -> tuple[Ints, Ints, Singles]:
@@ -281,7 +286,7 @@ def days(pks: Collection[int], start: datetime, end: datetime) -> tuple[Ints, In
     first = start.timestamp() - SPAN[MINUTE]
     for part in _parts(pks):
         packs = LagPack.objects.filter(group__in=part, seconds=MINUTE, at__gt=first, at__lte=end.timestamp())
-        rows += packs.values_list("group_id", "at", "hours")
+        rows += packs.order_by("group_id", "at").values_list("group_id", "at", "hours")
     whose, begins = (np.array([row[place] for row in rows], np.int64) for place in (0, 1))
     return whose, begins, lag_hours.opened([row[2] for row in rows])
 
