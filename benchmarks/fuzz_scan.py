@@ -32,7 +32,7 @@ class Fuzz:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.formats = [OtlpFormat(agreement.KEYS, native=native) for native in (False, True)]
+        self.formats = [OtlpFormat(agreement.KEYS, native, agreement.SEARCH) for native in (False, True)]
         self.judged: list[dict[int, object]] = [{}, {}]
         self.bodies = self.scanned = 0
 

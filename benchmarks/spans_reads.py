@@ -87,14 +87,14 @@ def read(spans: int) -> list[Figure]:
     """The reads of the pages, by their functions."""
     from eventflow.domain.flow_query import FlowQuery, FlowStatus
     from eventflow.store import spans as store
-    from eventflow.store.queries import flows
+    from eventflow.store.queries import flow_search, flows
 
     keys = _keys(spans)
     must, aim = (5, 1) if spans < 5_000_000 else (5, 2)
     stored = [_milliseconds(lambda: _whole(store.flow_spans(next(keys)).spans)) for _ in range(WARM + READS)]
     put_together = [_milliseconds(lambda: flows.flow(next(keys), NOW)) for _ in range(READS)]
     failed = FlowQuery(statuses=(FlowStatus.FAILED,))
-    listed = [_milliseconds(lambda: flows.page(failed, None, 50, NOW)) for _ in range(20)]
+    listed = [_milliseconds(lambda: flow_search.page(failed, None, 50, NOW)) for _ in range(20)]
     number = _number(spans)
     return [
         Figure(f"spans: flow by correlation id out of {number}, p95", percentile(stored[WARM:], 95), "ms", must, aim),

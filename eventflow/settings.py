@@ -73,6 +73,7 @@ EVENTFLOW_BUDGET = Budget(
     busy=_number("EVENTFLOW_BUDGET_BUSY", 0.5),
 )
 EVENTFLOW_CORRELATION_KEYS = _list("EVENTFLOW_CORRELATION_KEYS")
+EVENTFLOW_SEARCH_KEYS = _list("EVENTFLOW_SEARCH_KEYS")
 EVENTFLOW_SPAN_FORMAT = "eventflow.worker.formats.otlp"
 """The format of stored requests: the store keeps what receivers give it and knows no protocol."""
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)

@@ -43,6 +43,8 @@ class Role(IntFlag):
     """Its value decides."""
     IDENTITY = 32
     """Names a message or a flow: told apart by where it stands, not by what it says."""
+    SEARCH = 64
+    """The operator wants flows to be found by its value."""
 
 
 VALUES = frozenset(
@@ -61,11 +63,13 @@ LINK_IDENTITIES = ("messaging.message.id", "messaging.message_id")
 """What of a link's attributes is looked at: batches name their messages there."""
 
 
-def role(name: str, correlation_keys: Sequence[str] = ()) -> Role:
+def role(name: str, correlation_keys: Sequence[str] = (), search_keys: Sequence[str] = ()) -> Role:
     """The role of an attribute of a span. Names of LONGEST_NAME characters and more have none."""
     if len(name) >= LONGEST_NAME:
         return Role(0)
     found = Role.OURS | Role.NAME if name.startswith(PREFIXES) else Role(0)
+    if name in search_keys:
+        found |= Role.SEARCH
     if name in VALUES:
         found |= Role.VALUE
     if name in IDENTITIES or attribute_rank(name, tuple(correlation_keys)) is not None:

@@ -27,6 +27,8 @@ class SpanColumns:
     ident_spans, ident_names         a row per identity attribute: index of its span, index into `Format.names` (u32)
     ident_offsets, ident_lengths     u32: where its text lies in the body, UTF-8
     ident_links                      u32: 0, or 1 + the index of the link that carries it
+    value_spans, value_names         a row per attribute that flows are found by: index of its span, into `Format.names`
+    value_offsets, value_lengths     u32: where its value lies in the body, as the format writes it (`Format.written`)
 
     Two spans have the same shape only if whole reading and `hop.evidence` say the same of both but for: ids, addresses
     of parent and links, times, the texts of identity attributes, and what no judgement of a hop looks at.
@@ -53,13 +55,19 @@ class SpanColumns:
     ident_offsets: bytes
     ident_lengths: bytes
     ident_links: bytes
+    value_spans: bytes = b""
+    value_names: bytes = b""
+    value_offsets: bytes = b""
+    value_lengths: bytes = b""
 
 
 class Format(Protocol):
     """What a store must know of the wire format of the requests it keeps."""
 
     names: Sequence[str]
-    """The names of identity attributes met so far; it only grows."""
+    """The names of identity attributes met so far and of those that flows are found by; it only grows."""
+    searched: Sequence[str]
+    """The names of the attributes that flows are found by: the operator's choice."""
 
     def scan(self, body: bytes) -> SpanColumns:
         """A request's spans as columns. Raises ValueError for what is no request, or whose spans break a rule."""
@@ -71,4 +79,8 @@ class Format(Protocol):
 
     def gather(self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
         """One request with the spans `spans[i]` (u32) of `bodies[requests[i]]` (u32), grouped by resource and scope."""
+        ...
+
+    def written(self, value: str) -> list[bytes]:
+        """The ways in which an attribute whose value reads like this may stand in a body: as text, as a number, …"""
         ...

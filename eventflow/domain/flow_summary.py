@@ -18,6 +18,10 @@ class FlowStatus(StrEnum):
     COMPLETED = "completed"
 
 
+OPEN = (FlowStatus.WAITING, FlowStatus.RUNNING)
+"""Not ended: they last until now."""
+BAD = (FlowStatus.DEAD_LETTERED, FlowStatus.FAILED)
+"""Ended, and not as it should have."""
 STATUS_WORDS = {
     FlowStatus.DEAD_LETTERED: "Dead-lettered",
     FlowStatus.FAILED: "Failed",
@@ -72,5 +76,4 @@ class FlowSummary:
 
     def duration_ns(self, now_ns: int) -> int:
         """How long it took, or takes: an unfinished flow goes on until now."""
-        open_ended = self.status in (FlowStatus.WAITING, FlowStatus.RUNNING)
-        return max(0, (max(now_ns, self.ended_ns) if open_ended else self.ended_ns) - self.started_ns)
+        return max(0, (max(now_ns, self.ended_ns) if self.status in OPEN else self.ended_ns) - self.started_ns)

@@ -29,11 +29,11 @@ def duration(seconds: float | None) -> str:
 
 
 def limit(seconds: float) -> str:
-    """A limit as a person would say it: 5 min, 90 s, 2 h."""
+    """A limit as a person would say it: 5 min, 90 s, 2 h, 300 ms."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:g} s"
+    return f"{seconds:g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:g} ms"
 
 
 def rate(per_second: float | None) -> str:

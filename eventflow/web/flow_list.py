@@ -1,9 +1,11 @@
 """The list of flows: what its address asks for, and its rows as the page draws them. Pure.
 
-The whole question stands in the address (`?service=…&status=failed&range=1h&q=…`), so that a list can be sent on.
+The whole question stands in the address (`?service=…&status=failed&range=1h&min=5s&attr=order.id=7`), so that a list
+can be sent on.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +15,7 @@ from django.http import QueryDict
 from eventflow.domain.clock import instant, nanoseconds
 from eventflow.domain.flow import FlowStatus, FlowSummary
 from eventflow.domain.flow_query import FlowQuery
+from eventflow.domain.words import limit
 from eventflow.web.flow_axis import length
 
 RANGES: Mapping[str, tuple[str, timedelta | None]] = {
@@ -56,34 +59,48 @@ class Asked:
     range: str = DEFAULT_RANGE
     since: str = ""
     until: str = ""
+    min: str = ""
+    max: str = ""
+    attributes: tuple[str, ...] = ()
+    """Each as ``name=value``."""
     plumbing: bool = False
     cursor: str = ""
 
-    def url(self, **changes: str | bool) -> str:
+    def url(self, **changes: str | bool | Sequence[str]) -> str:
         """The query string of this question with `changes`; a change always goes back to the first page."""
-        values: dict[str, str | bool] = {
+        values: dict[str, str | bool | Sequence[str]] = {
             "q": self.text,
             "service": self.service,
             "destination": self.destination,
             "event": self.event,
             "status": self.status,
-            "range": "" if self.range == DEFAULT_RANGE else self.range,
+            "range": "" if self.range == DEFAULT_RANGE and not self.attributes else self.range,
             "since": self.since,
             "until": self.until,
+            "min": self.min,
+            "max": self.max,
+            "attr": self.attributes,
             "plumbing": "1" if self.plumbing else "",
             **changes,
         }
-        return "?" + urlencode({name: value for name, value in values.items() if value})
+        return "?" + urlencode({name: value for name, value in values.items() if value}, doseq=True)
 
     @property
-    def filters(self) -> list[tuple[str, str, str]]:
-        """(field, value, address without it) of every filter that is set."""
-        found = [(name, getattr(self, name), self.url(**{name: ""})) for name in FIELDS if getattr(self, name)]
+    def filters(self) -> list[tuple[str, str, str, str]]:
+        """(field, what of it, value, address without it) of every filter that is set."""
+        found = [(name, "is", getattr(self, name), self.url(**{name: ""})) for name in FIELDS if getattr(self, name)]
+        for one in self.attributes:
+            name, _, value = one.partition("=")
+            found.append((name, "=", value, self.url(attr=[other for other in self.attributes if other != one])))
         if self.text:
-            found.append(("id", self.text, self.url(q="")))
+            found.append(("id", "is", self.text, self.url(q="")))
+        if self.min or self.max:
+            what = "over" if not self.max else "under" if not self.min else "is"
+            words = " to ".join(limit(nanoseconds_of(one) / 1e9) for one in (self.min, self.max) if one)
+            found.append(("duration", what, words, self.url(min="", max="")))
         if self.since or self.until:
             words = f"{self.since or 'the beginning'} to {self.until or 'now'}"
-            found.append(("started", words, self.url(since="", until="")))
+            found.append(("started", "is", words, self.url(since="", until="")))
         return found
 
     @property
@@ -111,28 +128,96 @@ class Asked:
             since_ns=nanoseconds(since) if since else None,
             until_ns=nanoseconds(until) if until else None,
             plumbing=self.plumbing,
+            min_duration_ns=nanoseconds_of(self.min) if self.min else None,
+            max_duration_ns=nanoseconds_of(self.max) if self.max else None,
+            attributes=tuple((name, value) for name, _, value in (one.partition("=") for one in self.attributes)),
         )
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a time leaves flows out."""
+        return bool(self.since or self.until) or (self.range != "all" and not self.text)
 
-def asked(parameters: QueryDict) -> Asked:
-    """Reads an address; what it cannot read is as if it were not there. `q` may hold fields such as `service:name`."""
+
+_LENGTH = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|min|h|d)?")
+_UNITS = {"ms": 1e6, "s": 1e9, "m": 60e9, "min": 60e9, "h": 3_600e9, "d": 86_400e9}
+_WORD = re.compile(r'[^\s"=]+="[^"]*"|\S+')
+_DURATION = re.compile(r"duration\s*(>=?|<|[:=])\s*([\w.]*?)(?:\.\.([\w.]*))?", re.IGNORECASE)
+MOST_ATTRIBUTES = 5
+
+
+def nanoseconds_of(length: str) -> int:
+    """A length such as 5s, 1.5m or 300ms; without a unit it is seconds. Raises ValueError for what is none."""
+    found = _LENGTH.fullmatch(length)
+    if found is None:
+        raise ValueError("this is no duration")
+    return min(int(float(found[1]) * _UNITS[found[2] or "s"]), 2**62)
+
+
+def said(duration_ns: int) -> str:
+    """A duration as an address says it; nothing for none at all."""
+    for unit in ("h", "m", "s"):
+        if duration_ns and duration_ns % _UNITS[unit] == 0:
+            return f"{duration_ns / _UNITS[unit]:.0f}{unit}"
+    return f"{duration_ns / 1e6:g}ms" if duration_ns else ""
+
+
+def _length(text: str) -> str:
+    """A length that was understood, as it was written."""
+    text = text.strip().replace(" ", "").lower()[:20]
+    return text if _LENGTH.fullmatch(text) else ""
+
+
+def _durations(word: str, values: dict[str, str]) -> bool:
+    """Whether a word such as duration>5s or duration:1s..5s is one; what it says goes into `values`."""
+    found = _DURATION.fullmatch(word)
+    if found is None:
+        return False
+    what, first, second = found.groups()
+    low, high = _length(first or ""), _length(second or "")
+    if what == "<":
+        low, high = "", low
+    values.update({name: value for name, value in (("min", low), ("max", high)) if value})
+    return bool(low or high)
+
+
+def _attribute(word: str, searched: Sequence[str]) -> str:
+    """A word such as shop.order.id=17 as ``name=value``; "" where it is none. An id may hold a = as well."""
+    name, equals, value = word.partition("=")
+    value = value.strip('"')
+    return f"{name}={value}" if equals and value and (name in searched or "." in name) else ""
+
+
+def asked(parameters: QueryDict, searched: Sequence[str] = ()) -> Asked:
+    """Reads an address; what it cannot read is as if it were not there. `q` may hold fields such as `service:name`.
+
+    searched  the attributes that flows are found by
+    """
     values = {name: parameters.get(name, "").strip()[:300] for name in ("service", "destination", "event", "status")}
+    lengths = {name: _length(parameters.get(name, "")) for name in ("min", "max")}
+    attributes = [one[:500] for one in parameters.getlist("attr") if all(one.partition("="))]
     text: list[str] = []
-    for word in parameters.get("q", "").strip()[:1000].split():
+    for word in _WORD.findall(parameters.get("q", "").strip()[:1000]):
         name, colon, value = word.partition(":")
         name = _WORDS.get(name.lower(), name.lower())
         if colon and value and name in values:
             values[name] = value
-        else:
+        elif attribute := _attribute(word, searched):
+            attributes.append(attribute)
+        elif not _durations(word, lengths):
             text.append(word)
     if values["status"] not in STATUSES:
         values["status"] = ""
-    wanted = parameters.get("range", DEFAULT_RANGE)
+    # An attribute says by itself which flows are meant, whenever they were.
+    wanted = parameters.get("range", "all" if attributes else DEFAULT_RANGE)
     return Asked(
         text=" ".join(text),
         range=wanted if wanted in RANGES else DEFAULT_RANGE,
         since=parameters.get("since", "")[:40] if _moment(parameters.get("since", "")) else "",
         until=parameters.get("until", "")[:40] if _moment(parameters.get("until", "")) else "",
+        min=lengths["min"],
+        max=lengths["max"],
+        attributes=tuple(dict.fromkeys(attributes))[:MOST_ATTRIBUTES],
         plumbing=parameters.get("plumbing") == "1",
         cursor=parameters.get("cursor", "")[:500],
         **values,

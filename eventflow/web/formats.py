@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from eventflow.domain.words import EMPTY, count, duration, rate
+from eventflow.domain.words import EMPTY, count, duration, limit, rate
 
-__all__ = ["EMPTY", "clock", "count", "duration", "percent", "rate", "short", "size"]
+__all__ = ["EMPTY", "clock", "count", "duration", "limit", "percent", "rate", "short", "size"]
 
 
 def short(value: float | None) -> str:

@@ -8,11 +8,11 @@ from collectors.otlp.scan import OtlpFormat
 
 
 def span_format() -> OtlpFormat:
-    """OTLP with the operator's correlation keys: the format that settings.EVENTFLOW_SPAN_FORMAT gives the store."""
-    return otlp(tuple(settings.EVENTFLOW_CORRELATION_KEYS))
+    """OTLP with the operator's keys: the format that settings.EVENTFLOW_SPAN_FORMAT gives the store."""
+    return otlp(tuple(settings.EVENTFLOW_CORRELATION_KEYS), tuple(settings.EVENTFLOW_SEARCH_KEYS))
 
 
 @lru_cache(maxsize=4)
-def otlp(correlation_keys: tuple[str, ...]) -> OtlpFormat:
+def otlp(correlation_keys: tuple[str, ...], search_keys: tuple[str, ...]) -> OtlpFormat:
     """The one reader of OTLP with these keys in this process."""
-    return OtlpFormat(correlation_keys)
+    return OtlpFormat(correlation_keys, search_keys=search_keys)

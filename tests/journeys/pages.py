@@ -24,6 +24,7 @@ FIXED = {
     "topology": "/topology/",
     "topology-table": "/topology/?view=table",
     "flows": "/flows/",
+    "flows-narrowed": "/flows/?range=24h&min=1ms&q=no.such%3Dattribute",
     "lag": "/lag/",
     "dead-letters": "/dead-letters/",
     "replays": "/replays/",

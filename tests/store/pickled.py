@@ -14,10 +14,10 @@ KEY, MESSAGE = "app.correlation_id", "messaging.message.id"
 
 
 def encode(spans: Iterable[Span]) -> bytes:
-    """A request: its spans, then the texts of their ids, so that columns can point at them."""
+    """A request: its spans, then the texts of their ids and attributes, so that columns can point at them."""
     spans = tuple(spans)
     packed = pickle.dumps(spans)
-    texts = b"".join(text for span in spans for _, text in _idents(span))
+    texts = b"".join(text for span in spans for _, text in (*_idents(span), *_values(span)))
     return len(packed).to_bytes(8, "little") + packed + texts
 
 
@@ -32,17 +32,23 @@ def decode(body: bytes) -> list[Span]:
 class Pickled:
     """The format."""
 
-    def __init__(self, _: Sequence[str] = ()) -> None:
-        self.names = [KEY, MESSAGE]
+    def __init__(self, _: Sequence[str] = (), search_keys: Sequence[str] = ()) -> None:
+        self.searched = search_keys
+        self.names = [KEY, MESSAGE, *search_keys]
 
     def scan(self, body: bytes) -> SpanColumns:
         spans = decode(body)
         at = 8 + int.from_bytes(body[:8], "little")
         links = [(row, link) for row, span in enumerate(spans) for link in span.links]
         idents: list[tuple[int, int, int, int]] = []
+        values: list[tuple[int, int, int, int]] = []
         for row, span in enumerate(spans):
             for name, text in _idents(span):
                 idents.append((row, self.names.index(name), at, len(text)))
+                at += len(text)
+            for name, text in _values(span):
+                if name in self.searched:
+                    values.append((row, self.names.index(name), at, len(text)))
                 at += len(text)
         return SpanColumns(
             count=len(spans),
@@ -66,7 +72,14 @@ class Pickled:
             ident_offsets=_u32(one[2] for one in idents),
             ident_lengths=_u32(one[3] for one in idents),
             ident_links=_u32(0 for _ in idents),
+            value_spans=_u32(one[0] for one in values),
+            value_names=_u32(one[1] for one in values),
+            value_offsets=_u32(one[2] for one in values),
+            value_lengths=_u32(one[3] for one in values),
         )
+
+    def written(self, value: str) -> list[bytes]:
+        return [f"{kind} {value}".encode() for kind in ("str", "int", "bool")]
 
     def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         found = decode(body)
@@ -85,6 +98,14 @@ def _idents(span: Span) -> list[tuple[str, bytes]]:
     found = [(KEY, span.correlation_id.encode())] if span.correlation_id else []
     message_id = span.messaging.message_id if span.messaging else None
     return [*found, (MESSAGE, message_id.encode())] if message_id else found
+
+
+def _values(span: Span) -> list[tuple[str, bytes]]:
+    found = {name: str(value).lower() if isinstance(value, bool) else value for name, value in span.attributes.items()}
+    return [
+        (name, f"{type(span.attributes[name]).__name__} {told}".encode("utf-8", "replace"))
+        for name, told in found.items()
+    ]
 
 
 def _odd(span: Span) -> bool:

@@ -10,7 +10,7 @@ from eventflow.domain.flow_query import FlowQuery
 from eventflow.domain.observations import Operation, Span, SpanBatch
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, Generation, IndexRun, Rejected
-from eventflow.store.queries import flows, topology
+from eventflow.store.queries import flow_search, flows, topology
 from eventflow.store.spans.load import Reader
 from tests.flow_factory import KEY, consume, failed_order, ident, link, publish, span, trace
 from tests.store.support import DAY, NOW, digest, send
@@ -31,7 +31,7 @@ def test_what_was_sent_is_found_after_a_digest():
     found = flows.flow(KEY, NOW)
     assert found is not None
     assert sorted(found.spans.values(), key=repr) == sorted(failed_order(), key=repr)
-    assert [row.key for row in flows.page(FlowQuery(), None, 10, NOW).rows] == [KEY]
+    assert [row.key for row in flow_search.page(FlowQuery(), None, 10, NOW).rows] == [KEY]
 
 
 PATTERN = ("status", "services", "destinations", "spans", "events", "deliveries", "failed")
@@ -237,4 +237,4 @@ def test_hostile_names_and_times_are_kept_and_found():
     assert found is not None
     assert len(found.spans) == 1
     (key,) = flows.find(odd)
-    assert [row.key for row in flows.page(FlowQuery(service=odd, destination=odd), None, 5, NOW).rows] == [key]
+    assert [row.key for row in flow_search.page(FlowQuery(service=odd, destination=odd), None, 5, NOW).rows] == [key]

@@ -8,7 +8,7 @@ from eventflow.domain.flow import FlowStatus, LetterStatus, ReplayState
 from eventflow.domain.flow_query import FlowQuery
 from eventflow.store import spans as store
 from eventflow.store.models import DeadLetter, DeadLetterGroup, Edge, FlowRow, Replay, ReplayItem
-from eventflow.store.queries import flows
+from eventflow.store.queries import flow_search, flows
 from tests.flow_factory import KEY, at, consume, failed_order, ident, link, publish, trace
 from tests.store.support import NOW, digest, send
 
@@ -33,7 +33,7 @@ def letter(position: str = "1", **more: object) -> DeadLetter:
 
 
 def status(key: str = KEY) -> FlowStatus:
-    (row,) = flows.page(FlowQuery(text=key), None, 2, NOW).rows
+    (row,) = flow_search.page(FlowQuery(text=key), None, 2, NOW).rows
     return row.status
 
 
@@ -161,7 +161,7 @@ def test_a_letter_known_by_its_trace_only_joins_the_flow_when_the_spans_come():
     assert status(trace("order")) is FlowStatus.DEAD_LETTERED
     send(failed_order())
     digest()
-    assert [row.key for row in flows.page(FlowQuery(plumbing=True), None, 9, NOW).rows] == [KEY]
+    assert [row.key for row in flow_search.page(FlowQuery(plumbing=True), None, 9, NOW).rows] == [KEY]
     assert status() is FlowStatus.DEAD_LETTERED
     DeadLetter.objects.update(status="replayed")
     store.refresh_flows([trace("order")], NOW)

@@ -1,6 +1,7 @@
 """Lists page without holes, say how far they looked, and cost the same few queries however long they are."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -8,11 +9,11 @@ from django.test.utils import CaptureQueriesContext
 
 from eventflow.domain.flow import FlowStatus
 from eventflow.domain.flow_query import FlowQuery
-from eventflow.domain.observations import Span
+from eventflow.domain.observations import AttributeValue, Span
 from eventflow.store import spans as store
-from eventflow.store.models import FlowRow
-from eventflow.store.queries import flows
-from eventflow.store.spans import reads, summaries
+from eventflow.store.models import Chunk, FlowRow
+from eventflow.store.queries import flow_search, flows
+from eventflow.store.spans import form, index, pack, reads, repack, search, summaries, values
 from tests.flow_factory import KEY, at, consume, failed_order, link, ns, publish, span, trace
 from tests.store.support import NOW, digest, send
 
@@ -41,7 +42,7 @@ def thirty(db: None) -> None:
 
 
 def keys(query: FlowQuery, limit: int = 100) -> list[str]:
-    return [row.key for row in flows.page(query, None, limit, NOW).rows]
+    return [row.key for row in flow_search.page(query, None, limit, NOW).rows]
 
 
 def names(numbers: range) -> list[str]:
@@ -50,10 +51,10 @@ def names(numbers: range) -> list[str]:
 
 @pytest.mark.parametrize("step", [5000, 7])
 def test_pages_follow_each_other_without_holes_or_repeats(thirty, monkeypatch, step):
-    monkeypatch.setattr(flows, "LOOK_STEP", step)
+    monkeypatch.setattr(flow_search, "LOOK_STEP", step)
     found, cursor, looked = [], None, 0
     while True:
-        page = flows.page(FlowQuery(), cursor, 8, NOW)
+        page = flow_search.page(FlowQuery(), cursor, 8, NOW)
         found += [row.key for row in page.rows]
         looked += page.looked_at
         cursor = page.next_cursor
@@ -64,27 +65,27 @@ def test_pages_follow_each_other_without_holes_or_repeats(thirty, monkeypatch, s
 
 
 def test_a_search_that_gives_up_says_how_far_it_looked_and_can_go_on(thirty, monkeypatch):
-    monkeypatch.setattr(flows, "LOOK_STEP", 3)
-    first = flows.page(FlowQuery(destination="nowhere"), None, 8, NOW)
+    monkeypatch.setattr(flow_search, "LOOK_STEP", 3)
+    first = flow_search.page(FlowQuery(destination="nowhere"), None, 8, NOW)
     assert (first.rows, first.looked_at) == ((), 15)
-    second = flows.page(FlowQuery(destination="nowhere"), first.next_cursor, 8, NOW)
+    second = flow_search.page(FlowQuery(destination="nowhere"), first.next_cursor, 8, NOW)
     while second.next_cursor:
-        second = flows.page(FlowQuery(destination="nowhere"), second.next_cursor, 8, NOW)
+        second = flow_search.page(FlowQuery(destination="nowhere"), second.next_cursor, 8, NOW)
     assert second.rows == ()
 
 
 def test_new_flows_do_not_move_the_pages_behind_them(thirty):
-    first = flows.page(FlowQuery(), None, 10, NOW)
+    first = flow_search.page(FlowQuery(), None, 10, NOW)
     send(orders(35)[60:])
     digest()
-    second = flows.page(FlowQuery(), first.next_cursor, 10, NOW)
+    second = flow_search.page(FlowQuery(), first.next_cursor, 10, NOW)
     assert [row.key for row in second.rows] == names(range(10, 20))
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "MTIz", "LTEuLTE", "ü", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OS4x"])
 def test_a_made_up_cursor_is_refused(thirty, cursor):
     with pytest.raises(ValueError, match="cursor"):
-        flows.page(FlowQuery(), cursor, 10, NOW)
+        flow_search.page(FlowQuery(), cursor, 10, NOW)
 
 
 def test_every_filter_narrows(thirty):
@@ -116,7 +117,7 @@ def test_a_flow_is_found_by_any_of_its_ids(thirty):
 
 
 def test_facets_and_counts_tell_the_numbers(thirty):
-    facets = flows.facets(FlowQuery(), NOW)
+    facets = flow_search.facets(FlowQuery(), NOW)
     assert dict(facets.services) == {"web": 30, "worker": 30}
     assert dict(facets.destinations) == {"jobs": 30}
     assert dict(facets.event_types) == {"job.made": 15, "job.changed": 15}
@@ -131,7 +132,7 @@ def test_twenty_rows_cost_no_more_queries_than_ten(thirty):
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            flows.page(FlowQuery(service="worker"), None, limit, NOW)
+            flow_search.page(FlowQuery(service="worker"), None, limit, NOW)
         return len(queries)
 
     assert cost(20) == cost(10) <= 4
@@ -192,8 +193,133 @@ def test_a_flow_that_is_long_from_the_start_has_a_line_and_a_page(db, monkeypatc
     monkeypatch.setattr(reads, "READ_LIMIT", 10)
     send(failed_order())
     digest()
-    (row,) = flows.page(FlowQuery(), None, 10, NOW).rows
+    (row,) = flow_search.page(FlowQuery(), None, 10, NOW).rows
     assert (row.key, row.spans, row.traces) == (KEY, len(failed_order()), 2)
     found = flows.flow(KEY, NOW)
     assert found is not None
     assert len(found.spans) == 10
+
+
+def bought(name: str, number: int, **attributes: AttributeValue) -> list[Span]:
+    """A small flow over two traces; the second, which only links to the first, has the attributes."""
+    first = publish(
+        f"sent {name}", number * 1000, number * 1000 + 5, service="web", to="jobs", trace_name=f"web {name}",
+        correlation=f"order-{name}", message_id=f"message-{name}",
+    )  # fmt: skip
+    got = consume(
+        f"got {name}", number * 1000 + 50, number * 1000 + 60, service="worker", from_="jobs", group="workers",
+        trace_name=f"worker {name}", links=[link(f"web {name}", f"sent {name}")], correlation=None,
+    )  # fmt: skip
+    inner = span(
+        f"charge {name}", number * 1000 + 52, number * 1000 + 55, service="worker", parent=f"got {name}",
+        trace_name=f"worker {name}", correlation=None, attributes=attributes,
+    )  # fmt: skip
+    return [first, got, inner]
+
+
+@pytest.fixture
+def shop(db: None, settings) -> None:
+    settings.EVENTFLOW_SEARCH_KEYS = ["shop.order.id", "shop.paid"]
+    send(bought("a", 1, **{"shop.order.id": "SO-1", "shop.paid": True, "shop.secret": "x"}))
+    send(bought("b", 2, **{"shop.order.id": 17, "shop.paid": True}))
+    send(bought("c", 3, **{"shop.order.id": "17", "shop.paid": False}))
+    digest()
+
+
+def having(*attributes: tuple[str, str], **more: Any) -> list[str]:
+    return keys(FlowQuery(attributes=attributes, **more))
+
+
+def test_flows_are_found_by_the_value_of_a_configured_attribute_across_traces(shop):
+    assert having(("shop.order.id", "SO-1")) == ["order-a"]
+    assert having(("shop.order.id", "17")) == ["order-c", "order-b"]
+    assert having(("shop.paid", "true")) == ["order-b", "order-a"]
+    assert having(("shop.order.id", "so-1")) == having(("shop.secret", "x")) == having(("shop.paid", "SO-1")) == []
+
+
+def test_a_searched_attribute_narrows_together_with_everything_else(shop):
+    assert having(("shop.paid", "true"), ("shop.order.id", "17")) == ["order-b"]
+    assert having(("shop.paid", "true"), since_ns=ns(1500)) == ["order-b"]
+    assert having(("shop.paid", "true"), until_ns=ns(1500)) == ["order-a"]
+    assert having(("shop.paid", "true"), text="order-a") == ["order-a"]
+    assert having(("shop.paid", "true"), text="order-c") == []
+    assert having(("shop.paid", "true"), service="worker", min_duration_ns=1) == ["order-b", "order-a"]
+    assert having(("shop.paid", "true"), service="nobody") == []
+    assert having(("shop.paid", "true"), statuses=(FlowStatus.FAILED,)) == []
+    facets = flow_search.facets(FlowQuery(attributes=(("shop.paid", "true"),)), NOW)
+    assert (dict(facets.services), facets.complete) == ({"web": 2, "worker": 2}, True)
+
+
+def test_a_searched_attribute_joins_no_flows_and_names_none(shop):
+    assert keys(FlowQuery(plumbing=True)) == ["order-c", "order-b", "order-a"]
+    assert flows.find("SO-1") == []
+
+
+def test_a_search_by_attribute_pages_and_says_in_how_many_places_it_looked(db, settings, monkeypatch):
+    settings.EVENTFLOW_SEARCH_KEYS = ["shop.paid"]
+    monkeypatch.setattr(pack, "CHUNK_SPANS", 3)
+    send([one for number in range(9) for one in bought(f"n{number}", number, **{"shop.paid": True})])
+    digest()
+    query = FlowQuery(attributes=(("shop.paid", "true"),))
+    first = flow_search.page(query, None, 5, NOW)
+    second = flow_search.page(query, first.next_cursor, 5, NOW)
+    assert [row.key for row in (*first.rows, *second.rows)] == [f"order-n{number}" for number in reversed(range(9))]
+    assert second.next_cursor is None
+    assert first.places[0] == first.places[1] >= 3
+    monkeypatch.setattr(search, "MOST_CHUNKS", 2)
+    limited = flow_search.page(query, None, 50, NOW)
+    assert limited.places == (2, first.places[1])
+    assert 0 < len(limited.rows) < 9
+
+
+def test_spans_packed_together_later_are_found_by_their_attributes(shop):
+    repack.repack(list(Chunk.objects.values_list("id", flat=True)), 1)
+    assert having(("shop.order.id", "17")) == ["order-c", "order-b"]
+
+
+def test_without_configured_keys_the_index_holds_nothing_of_attributes(db):
+    send(bought("a", 1, **{"shop.order.id": "SO-1"}))
+    digest()
+    assert having(("shop.order.id", "SO-1")) == []
+    assert not index.chunks_of(index.shortened(values.of_text("shop.order.id", "SO-1", form.form())).tolist())
+
+
+def test_durations_narrow_from_both_sides_and_what_goes_on_lasts_until_now(thirty):
+    second = 1_000_000_000
+    assert keys(FlowQuery(min_duration_ns=65_000_000, max_duration_ns=70_000_000)) == names(range(5, 10))
+    assert keys(FlowQuery(max_duration_ns=62_000_000)) == names(range(2))
+    sent = publish("late", 100_000, 100_005, service="web", to="jobs", trace_name="late", correlation="late")
+    send([sent])
+    digest()
+    assert keys(FlowQuery(min_duration_ns=15 * second, max_duration_ns=25 * second)) == ["late"]
+    [mark] = flow_search.facets(FlowQuery(text="late"), NOW).lines
+    assert mark == (sent.start_ns, 20 * second, False)
+
+
+def test_an_id_that_may_mean_many_flows_says_that_it_was_taken_for_some(thirty, monkeypatch):
+    assert flow_search.page(FlowQuery(text="order-0"), None, 50, NOW).first_ids == 0
+    monkeypatch.setattr(flows, "FOUND", 10)
+    found = flow_search.page(FlowQuery(text="order-0"), None, 50, NOW)
+    assert (len(found.rows), found.first_ids) == (10, 10)
+
+
+def test_counts_say_when_they_are_not_of_all(thirty, monkeypatch):
+    facets = flow_search.facets(FlowQuery(), NOW)
+    assert (facets.looked_at, len(facets.lines), facets.complete) == (30, 30, True)
+    monkeypatch.setattr(flow_search, "COUNTED", 10)
+    facets = flow_search.facets(FlowQuery(event_type="job.made"), NOW)
+    assert (facets.looked_at, len(facets.lines), facets.complete) == (10, 5, False)
+    assert dict(facets.services) == {"web": 5, "worker": 5}
+
+
+def test_the_newest_that_failed_are_found_in_the_index_alone(thirty):
+    with CaptureQueriesContext(connection) as queries:
+        found = flow_search.page(FlowQuery(statuses=(FlowStatus.FAILED,)), None, 5, NOW)
+    assert [row.key for row in found.rows] == [f"order-{n:03}" for n in (27, 24, 21, 18, 15)]
+    assert (len(queries), found.looked_at) == (1, 5)
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN QUERY PLAN " + queries[0]["sql"])
+            plan = " ".join(row[3] for row in cursor.fetchall())
+        assert "flows_by_status_and_start (status=? AND plumbing=?)" in plan
+        assert "TEMP B-TREE" not in plan

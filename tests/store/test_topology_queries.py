@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -10,6 +11,7 @@ from eventflow.domain.observations import Span
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, Destination, EdgeSlot, FlowPattern, FlowRow, IndexRun
 from eventflow.store.queries import topology
+from eventflow.store.spans import slots
 from tests.flow_factory import EPOCH, at, consume, failed_order, link, publish, trace
 from tests.store.support import DAY, NOW, digest, send
 
@@ -157,3 +159,24 @@ def test_edges_show_what_was_written_after_they_were_asked_for(ten_minutes):
     digest()
     assert numbers(START, START + DAY)["publish"][0] == before["publish"][0] + 1
     assert sum(point.published for point in topology.totals(START, START + DAY, 60)) == 61
+
+
+@pytest.mark.django_db
+def test_kept_sums_of_neighbouring_slots_follow_when_one_of_them_changes() -> None:
+    def cells(number: int) -> slots.Cells:
+        return slots.Cells(np.array([slots.WIDTH + slots.COUNT, 3 * slots.WIDTH]), np.array([number, 1]))
+
+    def counts() -> dict[int, int]:
+        stamps = list(EdgeSlot.objects.values_list("at", "seconds", "token"))
+        parts = slots.together(lambda: stamps)
+        found = slots.total(parts)
+        expected = slots.combined([part.cells for part in parts])
+        assert (found.keys.tolist(), found.values.tolist()) == (expected.keys.tolist(), expected.values.tolist())
+        return {edge: row[slots.COUNT] for edge, row in slots.table(found).items()}
+
+    slots.store({(10, at): cells(2) for at in range(0, 1200, 10)})
+    assert counts() == counts() == {1: 240, 3: 120}
+    slots.store({(10, 300): cells(7)})
+    assert counts() == {1: 245, 3: 120}
+    EdgeSlot.objects.filter(at__lt=600).delete()
+    assert counts() == {1: 120, 3: 60}

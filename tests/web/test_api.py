@@ -10,6 +10,8 @@ from openapi_spec_validator import validate
 
 from eventflow.accounts import people, roles, tokens
 from eventflow.store.models import ConsumerGroup
+from tests.flow_factory import publish
+from tests.store.support import digest, send
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +65,29 @@ def test_lists_page_by_cursor_and_every_row_comes_once(client: Client) -> None:
 def test_a_foreign_cursor_is_refused_in_words(path: str, client: Client) -> None:
     response = client.get(f"/api/v1/{path}", {"cursor": "%%%"}, headers=bearer(roles.VIEWER))
     assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_flows_are_found_by_attribute_and_duration_and_say_where_they_were_looked_for(
+    client: Client, settings: Any
+) -> None:
+    settings.EVENTFLOW_SPAN_FORMAT = "tests.store.pickled.Pickled"
+    settings.EVENTFLOW_SEARCH_KEYS = ["shop.order.id"]
+    for number in (1, 2):
+        send([publish("placed", 0, 4000, service="web", to="orders", trace_name=f"order {number}",
+                      correlation=f"order-{number}", attributes={"shop.order.id": number})])  # fmt: skip
+    digest()
+    headers = bearer(roles.VIEWER)
+
+    def asked(**filters: Any) -> dict[str, Any]:
+        found: dict[str, Any] = client.get("/api/v1/flows", filters, headers=headers).json()
+        return found
+
+    found = asked(attribute="shop.order.id=2", min_duration_seconds=3.5)
+    assert [row["key"] for row in found["items"]] == ["order-2"]
+    assert found["places"] == found["places_looked_at"] == 1
+    assert asked(attribute="shop.order.id=2", max_duration_seconds=3)["items"] == []
+    assert "EVENTFLOW_SEARCH_KEYS" in asked(attribute="shop.other=2")["detail"]
+    assert "name=value" in asked(attribute="shop.order.id")["detail"]
 
 
 def test_what_does_not_fit_names_the_fault(client: Client) -> None:

@@ -19,6 +19,7 @@ from eventflow.domain.flow import FlowStatus, summarise
 from eventflow.domain.observations import Span, SpanBatch
 from eventflow.domain.timeline import timeline
 from eventflow.store import spans as store
+from eventflow.store.queries import flow_search
 from eventflow.web import flow_list
 from eventflow.web.flow_axis import length
 from eventflow.web.flow_sequence import sequence
@@ -239,6 +240,62 @@ def test_the_list_narrows_by_service_status_and_destination():
 
 
 @pytest.mark.django_db
+def test_the_list_narrows_by_duration_and_by_the_values_of_configured_attributes(settings):
+    settings.EVENTFLOW_SEARCH_KEYS = ["shop.order.id"]
+    slow = [publish("placed", 0, 7000, service="web", to="orders", attributes={"shop.order.id": 17})]
+    quick = [publish("placed", 0, 20, service="web", to="orders", attributes={"shop.order.id": "SO-1 b"})]
+    keep(recent(slow, key="slow", salt="s"), recent(quick, key="quick", salt="q"))
+
+    def shown(query: str) -> set[str]:
+        text = get(f"/flows/?{query}")
+        return {key for key in ("slow", "quick") if f"/flows/{key}/" in text}
+
+    assert shown("q=duration%3E5s") == shown("min=5s") == shown("min=5000ms&max=1m") == {"slow"}
+    assert shown("q=duration:10ms..1s") == shown("q=duration%3C5s") == {"quick"}
+    assert shown("q=shop.order.id%3D17") == shown("attr=shop.order.id%3D17") == {"slow"}
+    assert shown('q=shop.order.id%3D"SO-1+b"') == {"quick"}
+    assert shown("attr=shop.order.id%3D17&service=web&min=5s") == {"slow"}
+    assert shown("attr=shop.order.id%3D17&max=5s") == set()
+    assert "Flows are not found by <code>shop.paid</code>" in get("/flows/?q=shop.paid%3Dtrue")
+
+
+@pytest.mark.django_db
+def test_what_matches_is_counted_and_every_count_is_a_link():
+    keep(recent(failed_order()), *(recent(calm(), key=f"calm-{n}", salt=str(n), ago=200 + n) for n in range(3)))
+    text = get("/flows/?range=6h")
+    assert "4 flows match" in text
+    assert '<a class="chip" href="?status=failed&amp;range=6h">' in text
+    assert '<a class="chip" href="?service=web&amp;range=6h"><span class="n">web</span><b>3</b></a>' in text
+    bar = text.partition('<a href="?range=6h&amp;min=1s&amp;max=3s">')[2].partition("</a>")[0]
+    assert "3<span" in bar
+    chosen = get("/flows/?range=6h&min=1s&max=3s")
+    assert '<a href="?range=6h" aria-current="true">' in chosen
+    assert "3 flows match" in chosen
+
+
+@pytest.mark.django_db
+def test_the_part_above_the_list_is_asked_for_by_itself_and_says_when_it_is_not_of_all(monkeypatch):
+    keep(*(recent(calm(), key=f"calm-{n}", salt=str(n), ago=200 + n) for n in range(5)))
+    monkeypatch.setattr(flow_search, "COUNTED", 2)
+    part = client().get("/flows/?part=found", headers={"HX-Request": "true"}).content.decode()
+    assert part.lstrip().startswith("<section")
+    assert "2 of the newest 2 flows match; older ones are not counted" in part
+    assert "flow-rows" not in part
+
+
+@pytest.mark.django_db
+def test_hostile_names_stay_text_above_the_list():
+    keep(recent([publish("x", 0, 1, service="<script>alert(1)</script>", to='a"><b>')]))
+    text = get("/flows/?attr=%3Cscript%3E.a%3D%3Cscript%3E&service=%3Cscript%3E")
+    assert "<script>alert" not in text + get("/flows/")
+    assert "<script>.a" not in text
+
+
+def calm() -> list[Span]:
+    return [publish("placed", 0, 2000, service="web", to="orders")]
+
+
+@pytest.mark.django_db
 def test_older_flows_are_a_link_away_and_a_broken_cursor_is_the_first_page():
     one = [publish("placed", 0, 1, service="web", to="orders")]
     keep(*(recent(one, key=f"flow-{n}", salt=str(n), ago=100 + n) for n in range(60)))
@@ -275,9 +332,27 @@ def test_a_question_survives_its_way_through_the_address():
     assert again.cursor == ""
 
 
+def test_attributes_and_durations_survive_their_way_through_the_address():
+    asked = flow_list.asked(QueryDict('q=a.b%3D1+tenant%3D"x y"+duration:300ms..2m+YWJj%3D%3D'), ["tenant"])
+    assert (asked.attributes, asked.min, asked.max) == (("a.b=1", "tenant=x y"), "300ms", "2m")
+    assert (asked.text, asked.range) == ("YWJj==", "all")
+    again = flow_list.asked(QueryDict(asked.url()[1:]))
+    assert again == asked
+    query = again.query(timezone.now())
+    assert query.attributes == (("a.b", "1"), ("tenant", "x y"))
+    assert (query.min_duration_ns, query.max_duration_ns) == (300_000_000, 120_000_000_000)
+    assert [one[:3] for one in asked.filters][:2] == [("a.b", "=", "1"), ("tenant", "=", "x y")]
+    assert ("duration", "is", "300 ms to 2 min") in [one[:3] for one in asked.filters]
+    without = flow_list.asked(QueryDict(asked.filters[0][3][1:]))
+    assert without.attributes == ("tenant=x y",)
+    assert flow_list.asked(QueryDict(asked.url(range="1h")[1:])).range == "1h"
+
+
 def test_nonsense_in_the_address_is_as_if_it_were_not_there():
     asked = flow_list.asked(QueryDict("status=odd&range=1000y&since=yesterday"))
     assert (asked.status, asked.range, asked.since) == ("", "1h", "")
+    odd = flow_list.asked(QueryDict("min=soon&max=-1&attr=&attr=x&attr=%3D&min=" + "9" * 400))
+    assert (odd.min, odd.max, odd.attributes) == ("", "", ())
 
 
 def test_an_id_is_looked_for_at_any_time_and_filters_in_the_chosen_one():

@@ -25,7 +25,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 from collectors.conventions.roles import Role
 from collectors.otlp.parse import LAST_NS as _LAST_NS
 from collectors.otlp.scan.names import ODD as _ODD, LONGEST_KEY as _LONGEST_KEY, UnscannableError
-from collectors.otlp.scan.wire_py import LONGEST_TEXT as _LONGEST_TEXT, NOT_DUE as _NOT_DUE
+from collectors.otlp.scan.wire_py import LONGEST_TEXT as _LONGEST_TEXT, LONGEST_VALUE as _LONGEST_VALUE, NOT_DUE as _NOT_DUE
 
 from eventflow.domain.columns import SpanColumns
 
@@ -102,10 +102,12 @@ cdef enum:
     NUMBER = 8
     VALUE = 16
     IDENTITY = 32
+    SEARCH = 64
     ODD = 128
     INDEX_SHIFT = 8
     LONGEST_KEY = 127
     LONGEST_TEXT = 300
+    LONGEST_VALUE = 256
     DEEPEST = 100  # protobuf's own limit of nested messages
     RELEASE_FROM = 262144  # bytes; below, giving the lock up and getting it back would take longer than the scan
     SLOTS = 16384
@@ -114,9 +116,13 @@ cdef enum:
     KEEP_SPANS = 65536  # buffers for more are given back after the scan
     STRING = 0x0A
     INTEGER = 0x18
+    BOOLEAN = 0x10
+    FRACTION = 0x21
 
-assert (OURS, TEXT, NUMBER, VALUE, IDENTITY) == (Role.OURS, Role.TEXT, Role.NUMBER, Role.VALUE, Role.IDENTITY)
-assert (ODD, LONGEST_KEY, LONGEST_TEXT) == (_ODD, _LONGEST_KEY, _LONGEST_TEXT)
+assert (OURS, TEXT, NUMBER, VALUE, IDENTITY, SEARCH) == (
+    Role.OURS, Role.TEXT, Role.NUMBER, Role.VALUE, Role.IDENTITY, Role.SEARCH
+)
+assert (ODD, LONGEST_KEY, LONGEST_TEXT, LONGEST_VALUE) == (_ODD, _LONGEST_KEY, _LONGEST_TEXT, _LONGEST_VALUE)
 
 cdef bytes NOT_DUE = _NOT_DUE
 cdef P not_due = <P>PyBytes_AS_STRING(NOT_DUE)
@@ -455,6 +461,7 @@ cdef class NativeScanner:
     cdef Spans spans
     cdef Rows links  # span, 16 and 8 bytes of ids
     cdef Rows idents  # span, name, offset, length, link
+    cdef Rows values  # span, name, offset, length
     cdef Rows ranges  # resource offset, length, scope offset, length
     cdef P body
 
@@ -489,6 +496,8 @@ cdef class NativeScanner:
         free(self.links.cells)
         free(self.idents.cells)
         free(self.ranges.cells)
+        free(self.values.cells)
+        memset(&self.values, 0, sizeof(Rows))
         memset(&self.links, 0, sizeof(Rows))
         memset(&self.idents, 0, sizeof(Rows))
         memset(&self.ranges, 0, sizeof(Rows))
@@ -504,12 +513,15 @@ cdef class NativeScanner:
             with nogil:
                 PyThread_acquire_lock(self.lock, WAIT_LOCK)
         try:
-            self.spans.count = self.links.count = self.idents.count = self.ranges.count = 0
+            self.spans.count = self.links.count = self.idents.count = self.ranges.count = self.values.count = 0
             self.body = p
             self.request(p, p + size)
             return self.columns()
         finally:
-            if self.spans.capacity > KEEP_SPANS or self.idents.capacity > 4 * KEEP_SPANS or self.links.capacity > KEEP_SPANS:
+            if (
+                self.spans.capacity > KEEP_SPANS or self.idents.capacity > 4 * KEEP_SPANS
+                or self.links.capacity > KEEP_SPANS or self.values.capacity > 4 * KEEP_SPANS
+            ):
                 self.give_back()
             PyThread_release_lock(self.lock)
 
@@ -724,6 +736,21 @@ cdef class NativeScanner:
             found.identities = ef_mix(found.identities ^ ef_secret[1], slot.hash)
             if self.identity(code >> INDEX_SHIFT, v, e, <uint32_t>self.spans.count, 0):
                 found.odd = True
+        if code & SEARCH:
+            self.value(code >> INDEX_SHIFT, v, e)
+        return 0
+
+    cdef int value(self, uint32_t name, P v, P e) except -1 nogil:
+        """Write down where the value of a searched key lies."""
+        cdef uint32_t *row
+        if v == e or e - v > LONGEST_VALUE:
+            return 0
+        if v[0] == STRING or v[0] == INTEGER or v[0] == BOOLEAN or v[0] == FRACTION:
+            row = add_row(&self.values, 4)
+            row[0] = <uint32_t>self.spans.count
+            row[1] = name
+            row[2] = <uint32_t>(v - self.body)
+            row[3] = <uint32_t>(e - v)
         return 0
 
     cdef int identity(self, uint32_t name, P v, P e, uint32_t span, uint32_t link) except -1 nogil:
@@ -874,11 +901,15 @@ cdef class NativeScanner:
             link_spans,
             link_traces,
             link_targets,
-            cells(&self.idents, 0),
-            cells(&self.idents, 1),
-            cells(&self.idents, 2),
-            cells(&self.idents, 3),
-            cells(&self.idents, 4),
+            cells(&self.idents, 5, 0),
+            cells(&self.idents, 5, 1),
+            cells(&self.idents, 5, 2),
+            cells(&self.idents, 5, 3),
+            cells(&self.idents, 5, 4),
+            cells(&self.values, 4, 0),
+            cells(&self.values, 4, 1),
+            cells(&self.values, 4, 2),
+            cells(&self.values, 4, 3),
         )
 
 
@@ -990,13 +1021,13 @@ cdef bytes copied(void *column, size_t size):
     return PyBytes_FromStringAndSize(<char *>column, size) if size else b""
 
 
-cdef bytes cells(Rows *rows, size_t index):
-    """A column of the identities' rows."""
+cdef bytes cells(Rows *rows, size_t width, size_t index):
+    """A column of rows."""
     cdef bytes found = PyBytes_FromStringAndSize(NULL, 4 * rows.count)
     cdef char *to = PyBytes_AS_STRING(found)
     cdef size_t i
     for i in range(rows.count):
-        memcpy(to + 4 * i, rows.cells + 5 * i + index, 4)
+        memcpy(to + 4 * i, rows.cells + width * i + index, 4)
     return found
 
 

@@ -18,7 +18,7 @@ V = TypeVar("V")
 ODD = 1 << 7
 """In place of a role: a span with this attribute must be read whole."""
 INDEX_SHIFT = 8
-"""A code is a role and, above it, the index of the identity's name."""
+"""A code is a role and, above it, the index of the identity's or searched key's name."""
 LONGEST_KEY = 127
 """Bytes, as many as a length of one byte tells. A longer name is odd: nobody has one that means something."""
 MOST_KEYS = 8192
@@ -34,10 +34,11 @@ class UnscannableError(ValueError):
 class Names:
     """What was learnt, shared by all scans of a format."""
 
-    def __init__(self, correlation_keys: Sequence[str] = ()) -> None:
+    def __init__(self, correlation_keys: Sequence[str] = (), search_keys: Sequence[str] = ()) -> None:
         self.correlation_keys = tuple(correlation_keys)
+        self.search_keys = tuple(search_keys)
         # The usual ones first, so that no flood of others can leave them out.
-        self.identities = [*LINK_IDENTITIES, *sorted(IDENTITIES.difference(LINK_IDENTITIES))]
+        self.identities = [*LINK_IDENTITIES, *sorted(IDENTITIES.union(search_keys).difference(LINK_IDENTITIES))]
         self.codes: dict[bytes, int] = {}
         self.link_identities = {name.encode(): index for index, name in enumerate(LINK_IDENTITIES)}
         self._services: dict[bytes, str] = {}
@@ -51,8 +52,8 @@ class Names:
         if len(key) > LONGEST_KEY:
             return ODD
         name = key.decode()
-        code = int(role(name, self.correlation_keys))
-        if code & Role.IDENTITY:
+        code = int(role(name, self.correlation_keys, self.search_keys))
+        if code & (Role.IDENTITY | Role.SEARCH):
             code = self._identity(name) | code
         if len(self.codes) >= MOST_KEYS:
             self.codes.clear()

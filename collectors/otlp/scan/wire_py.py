@@ -18,8 +18,8 @@ from collectors.otlp.scan.names import INDEX_SHIFT, MOST_KEYS, ODD, Names, Unsca
 from collectors.otlp.scan.raw import RawScopeSpans
 from eventflow.domain.columns import SpanColumns
 
-OURS, TEXT, NUMBER, VALUE, IDENTITY = (
-    int(role) for role in (Role.OURS, Role.TEXT, Role.NUMBER, Role.VALUE, Role.IDENTITY)
+OURS, TEXT, NUMBER, VALUE, IDENTITY, SEARCH = (
+    int(role) for role in (Role.OURS, Role.TEXT, Role.NUMBER, Role.VALUE, Role.IDENTITY, Role.SEARCH)
 )
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
 LONGEST_TEXT = 300
@@ -27,6 +27,10 @@ NOT_DUE = b"KafkaBackoffException"
 """What `failure.put_back` looks for in exceptions."""
 STRING, INTEGER = 0x0A, 0x18
 """AnyValue's tags for text and for whole numbers."""
+SEARCHED = b"\x0a\x10\x18\x21"
+"""The tags of values that flows are found by: text, true or false, whole numbers, others."""
+LONGEST_VALUE = 256
+"""Bytes of such a value with its tag. Longer ones are texts to read, none to look for."""
 MOST_ATTRIBUTES = 8192
 LONGEST_ATTRIBUTE = 128
 MOST_SEEN = 8192
@@ -104,6 +108,8 @@ class _Seen(NamedTuple):
     odd: bool
     identities: tuple[int, ...]
     """Which of the attributes looked at are identities."""
+    searched: tuple[int, ...]
+    """Which of them flows are found by."""
 
 
 class PythonScanner:
@@ -155,6 +161,8 @@ class _Walk:
         self.link_ids: tuple[list[bytes], list[bytes]] = ([], [])
         self.idents: list[int] = []
         """Five numbers a row: span, name, offset, length, link."""
+        self.values: list[int] = []
+        """Four: span, name, offset, length."""
 
     def resource_spans(self, start: int, end: int) -> None:
         """One service's spans."""
@@ -266,6 +274,17 @@ class _Walk:
                     idents += (number, code >> INDEX_SHIFT, place, len(attribute) - at, 0)
                 else:
                     odd[number] = 1
+            for index in seen.searched:
+                self._value(number, *found[index])
+
+    def _value(self, number: int, code: int, _: bytes, attribute: bytes, __: int) -> None:
+        """Write down where the value of a searched key lies."""
+        at = _usual(attribute)
+        size = len(attribute) - at
+        if at and 0 < size <= LONGEST_VALUE and attribute[at] in SEARCHED:
+            place = self.places[number]
+            place = self.body.find(attribute, place, place + self.lengths[number]) + at
+            self.values += (number, code >> INDEX_SHIFT, place, size)
 
     def _first(self, key: tuple[int | bytes, ...], named: bool, found: list[Known]) -> _Seen:
         """What is to be known of spans like this one; `named`: its kind alone makes its name part of the shape."""
@@ -278,7 +297,8 @@ class _Walk:
             shape, named = hash(key), True
         else:
             shape = hash((key[0], key[1], 0, *[found[index][2][: 2 + found[index][2][1]] for index in identities]))
-        seen = _Seen(shape, named, bool(codes & ODD) or len(heads) != len(found), identities)
+        searched = tuple(index for index, one in enumerate(found) if one[0] & SEARCH) if codes & SEARCH else ()
+        seen = _Seen(shape, named, bool(codes & ODD) or len(heads) != len(found), identities, searched)
         if len(found) <= MOST_IN_SPAN and sum(len(one[1]) for one in found) <= LONGEST_SPAN:
             if len(self.seen) >= MOST_SEEN:
                 self.seen.clear()
@@ -355,6 +375,10 @@ class _Walk:
             ident_offsets=_u32(self.idents[2::5]),
             ident_lengths=_u32(self.idents[3::5]),
             ident_links=_u32(self.idents[4::5]),
+            value_spans=_u32(self.values[0::4]),
+            value_names=_u32(self.values[1::4]),
+            value_offsets=_u32(self.values[2::4]),
+            value_lengths=_u32(self.values[3::4]),
         )
 
 

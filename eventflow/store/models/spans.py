@@ -119,7 +119,7 @@ class FlowRow(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["plumbing", "started_ns"], name="flows_by_start"),
-            models.Index(fields=["status", "started_ns"], name="flows_by_status_and_start"),
+            models.Index(fields=["status", "plumbing", "started_ns"], name="flows_by_status_and_start"),
         ]
 
 

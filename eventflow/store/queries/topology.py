@@ -8,14 +8,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
+from functools import lru_cache
+from math import ceil, floor
 
 import numpy as np
-from django.db.models import F, Q
+from django.db import connection
 
 from eventflow.domain.edge import EdgeKey, EdgeKind, EdgePoint, EdgeStats, Histogram
 from eventflow.store.models import DeadLetter, Destination, Edge, EdgeSlot
 from eventflow.store.spans import slots
+from eventflow.store.spans.rows import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def edges(start: datetime, end: datetime) -> list[EdgeStats]:
     times = slots.bounds(parts)
     found = [
         _stats(keys[edge_id], numbers, *times[edge_id])
-        for edge_id, numbers in slots.table(slots.combined([part.cells for part in parts])).items()
+        for edge_id, numbers in slots.table(slots.total(parts)).items()
         if edge_id in keys and edge_id in times and numbers[slots.COUNT] > 0
     ]
     return sorted(found, key=_order)
@@ -122,19 +124,26 @@ def _edge_keys() -> dict[int, EdgeKey]:
     """Every edge by its id."""
     dead = dead_letter_destinations()
     found = {}
-    rows = Edge.objects.values_list("id", "kind", "service", "system", "destination", "group")
-    for edge_id, kind, service, system, destination, group in rows:
+    columns = ("id", "kind", "service", "system", "destination", "group")
+    for edge_id, kind, service, system, destination, group in select(Edge, columns, {"kind": ("publish", "consume")}):
         word: EdgeKind = "consume" if kind == "consume" else "dead-letter" if destination in dead else "publish"
-        found[edge_id] = EdgeKey(word, service, system, destination, group)
+        found[edge_id] = _key(word, service, system, destination, group)
     return found
 
 
+@lru_cache(maxsize=16_384)
+def _key(kind: EdgeKind, service: str, system: str, destination: str, group: str) -> EdgeKey:
+    return EdgeKey(kind, service, system, destination, group)
+
+
 def _slots(start: datetime, end: datetime) -> list[slots.Stamp]:
-    first, last = start.timestamp(), end.timestamp()
-    overlapping = Q(at__gt=first - F("seconds"), at__lt=last)
+    first, last = floor(start.timestamp()), ceil(end.timestamp())
+    table = connection.ops.quote_name(EdgeSlot._meta.db_table)
     # The index begins with `at`: an hour before the window nothing reaches into it.
-    rows = EdgeSlot.objects.filter(overlapping, at__gt=first - 3600).order_by()
-    return list(rows.values_list("at", "seconds", "token"))
+    sql = f"SELECT at, seconds, token FROM {table} WHERE at > %s AND at < %s AND at + seconds > %s"  # noqa: S608  # our own table
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [first - 3600, last, first])
+        return [(at, seconds, token) for at, seconds, token in cursor.fetchall()]
 
 
 def _steps(start: datetime, end: datetime, seconds: int) -> list[int]:
@@ -151,5 +160,6 @@ def _step_of(at: int, start: datetime, seconds: int) -> int:
     return max(at // seconds * seconds, _align(start, seconds))
 
 
+@lru_cache(maxsize=4_096)
 def _instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

@@ -5,14 +5,14 @@
        └─ ack  acknowledge)  acknowledged)  a lock)          ▼ all of this comes
                                                              │
        Chunk ◀─────── some hundred spans of few flows as one export request, zstd ───┤
-       IndexRun/Page ◀ key, trace, message, linked trace → chunks; sorted, merged ───┤
+       IndexRun/Page ◀ key, trace, message, linked trace, attribute → chunks; sorted, merged ───┤
        Edge, EdgeSlot ◀ the topology's sums, 10 s → minutes → hours ─────────────────┤
        LibraryCount ◀ what libraries' spans lack ────────────────────────────────────┘
                                                              │ new chunks
        FlowRow ◀───── a line per flow, as the domain judges it ── judge
        FlowPattern ◀── what many lines say alike
 
-       reads: flow_spans, trace_spans, consumers_of;  store/queries/flows.py and topology.py for lists and sums
+       reads: flow_spans, trace_spans, consumers_of;  store/queries/flow_search.py and topology.py for lists and sums
 
 What a span means is judged once per shape (meaning.py); what counts for a trace is summed span by span in arrays
 (sums.py) or, where its spans speak for each other, judged whole (whole.py). Which flows a trace belongs to is never

@@ -44,10 +44,10 @@ def context_hashes(traces: U64, spans: U64) -> U64:
 
 @dataclass(slots=True)
 class Portion:
-    """Requests together. One row a span, one row a link, one row an identity attribute.
+    """Requests together. One row a span, one row a link, one row an identity attribute, one row a searched value.
 
     trace, context, parent  hashes; a span without a parent has `parent` 0
-    link_*, ident_*         `…_row` is the span's row
+    link_*, ident_*, value_*  `…_row` is the span's row
     """
 
     bodies: Sequence[bytes]
@@ -74,6 +74,11 @@ class Portion:
     ident_offset: U32
     ident_length: U32
     ident_link: U32
+    value_row: Ints
+    value_request: U32
+    value_name: U32
+    value_offset: U32
+    value_length: U32
 
     def __len__(self) -> int:
         return len(self.trace)
@@ -106,6 +111,7 @@ def together(bodies: Sequence[bytes], columns: Sequence[SpanColumns]) -> Portion
     link_trace_ids = joined("link_trace_ids", "<u8").reshape(-1, 2)
     link_trace = trace_hashes(link_trace_ids)
     ident_row, ident_request = rows("ident_spans")
+    value_row, value_request = rows("value_spans")
     return Portion(
         bodies=bodies,
         columns=columns,
@@ -131,4 +137,9 @@ def together(bodies: Sequence[bytes], columns: Sequence[SpanColumns]) -> Portion
         ident_offset=joined("ident_offsets", "<u4"),
         ident_length=joined("ident_lengths", "<u4"),
         ident_link=joined("ident_links", "<u4"),
+        value_row=value_row,
+        value_request=value_request,
+        value_name=joined("value_names", "<u4"),
+        value_offset=joined("value_offsets", "<u4"),
+        value_length=joined("value_lengths", "<u4"),
     )

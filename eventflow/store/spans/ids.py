@@ -3,22 +3,25 @@
 What these functions return is stored in the index: changing one of them makes stored spans unfindable.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from eventflow.store.spans.arrays import text_hashes
 from eventflow.store.spans.columns import U64, mixed
 
-_KEY, _MESSAGE, _TRACE, _LINKED = 0x6B, 0x6D, 0x74, 0x6C
+_KEY, _MESSAGE, _TRACE, _LINKED, _VALUE = 0x6B, 0x6D, 0x74, 0x6C, 0x76
 
 
+@lru_cache(maxsize=4_096)
 def of_key(text: bytes) -> int:
     """A flow's key, UTF-8."""
-    return int(of_keys(_hashed(text))[0])
+    return int(of_keys(hashed(text))[0])
 
 
 def of_message(text: bytes) -> int:
     """A message's id, UTF-8."""
-    return int(of_messages(_hashed(text))[0])
+    return int(of_messages(hashed(text))[0])
 
 
 def of_keys(texts: U64) -> U64:
@@ -41,5 +44,11 @@ def of_linked(traces: U64) -> U64:
     return mixed(traces, _LINKED)
 
 
-def _hashed(text: bytes) -> U64:
+def of_values(names: U64, values: U64) -> U64:
+    """Attributes' values, given the hashes of their names and of what stands in the spans."""
+    return mixed(mixed(names, _VALUE) ^ values, _VALUE)
+
+
+def hashed(text: bytes) -> U64:
+    """The hash of one text."""
     return text_hashes([text], np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([len(text)]))

@@ -4,11 +4,13 @@ A write adds one run; a merge turns many runs of a level into one of the next, p
 writer waits long and memory stays bounded. Hashes have 48 bits: a chunk may be named in vain, never left out.
 """
 
+import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from secrets import randbits
+from typing import TypeAlias
 
 import numpy as np
 import zstandard
@@ -19,8 +21,8 @@ from eventflow.store.spans.columns import U64, Array, Ints
 from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.rows import insert, select
 
-PAGE = 1_024
-"""Entries in a page; more only where one hash has more."""
+PAGE = 512
+"""Entries in a page; more only where one hash has more. Half of that would cost a twentieth more room."""
 FAN_IN = 16
 LARGEST = 16_000_000
 """Entries beyond which a run is merged no more: it goes with the chunks it names."""
@@ -31,6 +33,13 @@ TRIES = 5
 _BITS = np.uint64(16)
 _SPARE = 15
 """Bits that a hash leaves free in a signed number of 64."""
+
+
+FEW = 64
+"""Hashes that are looked up one by one."""
+
+_Page: TypeAlias = tuple[tuple[int, int], "Decoded"]
+"""A page's id and its run's token, and what stands on it."""
 
 
 def shortened(hashes: U64) -> Ints:
@@ -60,40 +69,78 @@ def lookup(wanted: Ints) -> tuple[Ints, Ints]:
     """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
     for _ in range(TRIES):
         runs = _runs()
-        found = _look_up(wanted, runs)
+        positions, chunks, sure = _look_up(wanted, runs)
         # A merge that ended meanwhile may have taken pages away before they were read.
-        if not runs or runs <= _runs():
+        if sure or runs <= _runs():
             break
-    return found
+    return positions, chunks
 
 
 def _runs() -> set[tuple[int, int]]:
     return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
 
 
-def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints]:
+def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints, bool]:
+    """The entries, and whether all that these runs hold was there to be read."""
     asked: dict[tuple[int, int], tuple[int, int]] = {}
-    if len(wanted):
-        for run, token in sorted(runs):
-            firsts, pages = _directory(run, token)
-            on_page = np.searchsorted(firsts, wanted, side="right") - 1
-            distinct, begins = np.unique(on_page, return_index=True)
-            ends = np.append(begins[1:], len(wanted))
-            for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
-                if page >= 0:
-                    asked[int(pages[page]), token] = (begin, end)
+    before = _directory.cache_info().misses
+    for run, token in sorted(runs) if len(wanted) else ():
+        firsts, pages = _directory(run, token)
+        _ask(asked, firsts.searchsorted(wanted, side="right") - 1, pages, token)
+    sure = _directory.cache_info().misses == before
+    here = list(_read(asked))
+    sure = sure and len(here) == len(asked)
+    found = _of_few if len(wanted) <= FEW else _of_many
+    return *found(wanted, asked, here), sure
+
+
+def _ask(asked: dict[tuple[int, int], tuple[int, int]], on_page: Ints, pages: Ints, token: int) -> None:
+    """Add the pages of a run on which something is looked for, with the range of what is."""
+    if len(on_page) <= FEW:
+        for at, page in enumerate(on_page.tolist()):
+            if page >= 0:
+                name = int(pages[page]), token
+                asked[name] = (asked[name][0] if name in asked else at, at + 1)
+        return
+    distinct, begins = np.unique(on_page, return_index=True)
+    ends = np.append(begins[1:], len(on_page))
+    for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        if page >= 0:
+            asked[int(pages[page]), token] = (begin, end)
+
+
+def _of_few(wanted: Ints, asked: Mapping[tuple[int, int], tuple[int, int]], here: Sequence[_Page]) -> tuple[Ints, Ints]:
+    """As `_of_many`, for as many as a flow has: one by one, what arrays cost is more than what they save."""
+    positions: list[int] = []
+    chunks: list[int] = []
+    hashes = wanted.tolist()
+    for name, page in here:
+        keys = page.hashes
+        for at in range(*asked[name]):
+            low = int(keys.searchsorted(hashes[at]))
+            if low < len(keys) and keys[low] == hashes[at]:
+                some = page.chunks[low : int(keys.searchsorted(hashes[at], side="right"))].tolist()
+                positions += [at] * len(some)
+                chunks += some
+    return np.array(positions, np.int64), np.array(chunks, np.int64)
+
+
+def _of_many(
+    wanted: Ints, asked: Mapping[tuple[int, int], tuple[int, int]], here: Sequence[_Page]
+) -> tuple[Ints, Ints]:
+    """(position in `wanted`, chunk) of what stands on these pages."""
     positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for page, keys, values in _read(asked):
-        begin, end = asked[page]
-        low = np.searchsorted(keys, wanted[begin:end])
-        counts = np.searchsorted(keys, wanted[begin:end], side="right") - low
+    for name, page in here:
+        begin, end = asked[name]
+        low = page.hashes.searchsorted(wanted[begin:end])
+        counts = page.hashes.searchsorted(wanted[begin:end], side="right") - low
         hit = np.flatnonzero(counts)
         if len(hit):
             often = counts[hit]
             positions.append(np.repeat(hit + begin, often))
             # low, low + 1, … of every hit, without a loop.
             within = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
-            chunks.append(values[np.repeat(low[hit], often) + within])
+            chunks.append(page.chunks[np.repeat(low[hit], often) + within])
     return np.concatenate(positions), np.concatenate(chunks)
 
 
@@ -104,36 +151,63 @@ def _directory(run: int, token: int) -> tuple[Ints, Ints]:
     return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64)
 
 
-_pages: dict[tuple[int, int], tuple[Ints, Ints]] = {}
-PAGES_KEPT = 2_048
+class Decoded:
+    """A page: two columns. That a page is asked for a hash in vain is usual, so the second waits until it is wanted."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.hashes: Ints = _column(body, 0).cumsum()
+
+    @cached_property
+    def chunks(self) -> Ints:
+        """Beside each hash."""
+        return _column(self._body, 1)
 
 
-def _read(asked: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Ints, Ints]]:
+_pages: dict[tuple[int, int], Decoded] = {}
+PAGES_KEPT = 4_096
+
+
+def _read(asked: Collection[tuple[int, int]]) -> Iterator[_Page]:
     """Pages (id, token of their run), decoded. The last ones read are kept."""
     here = {page: kept for page in asked if (kept := _pages.get(page)) is not None}
     missing = {page: token for page, token in asked if (page, token) not in here}
-    fresh = {
-        (pk, missing[pk]): unpacked(bytes(body)) for pk, body in select(IndexPage, ("id", "body"), {"id": missing})
-    }
+    fresh = {(pk, missing[pk]): Decoded(bytes(body)) for pk, body in select(IndexPage, ("id", "body"), {"id": missing})}
     here.update(fresh)
-    if len(_pages) + len(fresh) > PAGES_KEPT:
-        _pages.clear()
     _pages.update(fresh)
+    if len(_pages) > PAGES_KEPT:
+        for page in list(_pages)[: len(_pages) - PAGES_KEPT // 2]:
+            _pages.pop(page, None)
     for page in asked:
         if page in here:
-            yield page, *here[page]
+            yield page, here[page]
 
 
 def unpacked(body: bytes) -> tuple[Ints, Ints]:
     """The two columns of `packed`."""
-    plain = zstandard.ZstdDecompressor().decompress(body)
-    count = int.from_bytes(plain[:4], "little")
-    planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, count)
-    return np.cumsum(_from_planes(planes[0])), _from_planes(planes[1])
+    page = Decoded(body)
+    return page.hashes, page.chunks
 
 
-def _from_planes(planes: Array) -> Ints:
+def _column(body: bytes, which: int) -> Ints:
+    plain = decompressed(body)
+    planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, -1)[which]
     return np.ascontiguousarray(planes.T).view("<i8").reshape(-1)
+
+
+class _Decompressor(threading.local):
+    """One a thread: making one takes longer than a page."""
+
+    def __init__(self) -> None:
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_own = _Decompressor()
+
+
+def decompressed(body: bytes) -> bytes:
+    """What was compressed with its length in front."""
+    return _own.decompress(body)
 
 
 def packed(hashes: Ints, chunks: Ints) -> bytes:

@@ -59,21 +59,28 @@ def read_whole(portion: Portion, rows: Ints, form: Format) -> dict[int, Span]:
 
 def keys_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Keys:
     """The ids of every row; `odd` has the spans of the odd rows."""
-    table = meanings.table()[meaning]
+    return Keys(flows_of(portion, meaning, meanings, odd), messages_of(portion, meaning, meanings, odd))
+
+
+def flows_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Ids:
+    """The keys of flows alone."""
+    own = ~portion.odd[portion.ident_row] & (portion.ident_link == 0)
+    chosen = own & (portion.ident_name == meanings.table()[meaning][portion.ident_row, _KEY_NAME])
+    keys = [(row, key.encode()) for row, span in odd.items() if (key := own_key(span))]
+    return _ids(portion, chosen, keys, ids.of_keys)
+
+
+def messages_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Ids:
+    """The ids of messages alone."""
     plain = ~portion.odd[portion.ident_row]
-    own = plain & (portion.ident_link == 0)
-    name = portion.ident_name.astype(np.int64)
-    is_key = own & (name == table[portion.ident_row, _KEY_NAME])
-    is_message = own & (name == table[portion.ident_row, _MESSAGE_NAME])
-    is_message |= plain & (portion.ident_link != 0) & np.isin(name, meanings.positions(LINKED_MESSAGE_IDS))
-    keys: list[tuple[int, bytes]] = []
+    own = portion.ident_name == meanings.table()[meaning][portion.ident_row, _MESSAGE_NAME]
+    linked = np.isin(portion.ident_name, meanings.positions(LINKED_MESSAGE_IDS))
+    chosen = plain & np.where(portion.ident_link == 0, own, linked)
     messages: list[tuple[int, bytes]] = []
     for row, span in odd.items():
-        if key := own_key(span):
-            keys.append((row, key.encode()))
         proof = evidence(span)
         messages += [(row, fit(message_id).encode()) for message_id in (proof.message_ids if proof else ())]
-    return Keys(_ids(portion, is_key, keys, ids.of_keys), _ids(portion, is_message, messages, ids.of_messages))
+    return _ids(portion, chosen, messages, ids.of_messages)
 
 
 def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], kind: Callable[[U64], U64]) -> Ids:

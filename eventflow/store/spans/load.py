@@ -6,7 +6,7 @@ others belong where the traces they link to belong (or the dead letter whose rep
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from django.db.models import Q
@@ -18,11 +18,12 @@ from eventflow.store.spans import ids, index
 from eventflow.store.spans.columns import U64, Ints, trace_hashes
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.rows import chunks as parts
-from eventflow.store.spans.rows import select
+from eventflow.store.spans.rows import select, select_any
 from eventflow.store.spans.text import fit
 
 KEYS_PER_TRACE = 500
 """A trace that links to more flows than this (a huge batch) belongs to the first of them by name."""
+TOGETHER = 64
 ROUNDS = 16
 """How many links deep an id is inherited."""
 
@@ -59,14 +60,16 @@ class Reader:
     def __init__(self) -> None:
         self._chunks: dict[int, list[int]] = {}
         self._opened: dict[int, Opened] = {}
+        self._traces: dict[str, Trace] = {}
+        self._hashes: dict[str, tuple[int, int, int]] = {}
+        """Trace id → its hash, and those that its spans and the links to it are found by."""
 
     def _chunks_by(self, hashes: Mapping[str, int]) -> dict[str, list[Opened]]:
         """Name → the chunks that may hold what its hash stands for."""
         short = {name: value >> 16 for name, value in hashes.items()}
         missing = set(short.values()) - self._chunks.keys()
         if missing:
-            found = index.chunks_of(missing)
-            self._chunks.update({one: found.get(one, []) for one in missing})
+            self._look_up(missing)
         here = self._opened
         wanted = {chunk for one in short.values() for chunk in self._chunks[one]} - here.keys()
         while wanted:
@@ -74,8 +77,8 @@ class Reader:
             gone = wanted - here.keys()
             # Packed anew since the index was asked, or dropped long ago: only the first has new chunks by now.
             again = {one for one in short.values() if not gone.isdisjoint(self._chunks[one])}
-            found = index.chunks_of(again) if again else {}
-            self._chunks.update({one: found.get(one, []) for one in again})
+            if again:
+                self._look_up(again)
             wanted = {chunk for one in again for chunk in self._chunks[one]} - here.keys() - gone
         return {name: [here[chunk] for chunk in self._chunks[one] if chunk in here] for name, one in short.items()}
 
@@ -84,10 +87,24 @@ class Reader:
         names = sorted({trace_id for trace_id in trace_ids if is_trace(trace_id)})
         if not names:
             return []
-        hashes = _hash_of(names)
-        stored = ids.of_linked(hashes) if linked else ids.of_traces(hashes)
-        found = self._chunks_by(dict(zip(names, stored.tolist(), strict=True)))
-        return [(name, one, found[name]) for name, one in zip(names, hashes.tolist(), strict=True)]
+        self._learn(names)
+        found = self._chunks_by({name: self._hashes[name][2 if linked else 1] for name in names})
+        return [(name, self._hashes[name][0], found[name]) for name in names]
+
+    def _learn(self, trace_ids: Collection[str]) -> None:
+        """The hashes of traces. Of a few, as a flow has, spans and links to them are looked up at once."""
+        new = [name for name in trace_ids if name not in self._hashes]
+        if not new:
+            return
+        hashes = _hash_of(new)
+        places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
+        self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
+        if len(new) <= TOGETHER:
+            self._look_up({one >> 16 for one in (*places, *links)})
+
+    def _look_up(self, short: Collection[int]) -> None:
+        found = index.chunks_of(short)
+        self._chunks.update({one: found.get(one, []) for one in short})
 
     def _rows(self, trace_ids: Collection[str]) -> Iterator[tuple[str, Opened, Ints]]:
         for name, one, chunks in self._of_traces(trace_ids):
@@ -119,25 +136,27 @@ class Reader:
         traces = np.array(sorted(hashes), np.uint64)
         names = dict(zip(map(str, traces.tolist()), ids.of_traces(traces).tolist(), strict=True))
         return {
-            chunk.trace_ids[row]
+            chunk.trace_id(row)
             for name, chunks in self._chunks_by(names).items()
             for chunk in chunks
             for row in np.flatnonzero(chunk.portion.trace == np.uint64(name))[:1].tolist()
         }
 
     def traces(self, trace_ids: Collection[str]) -> dict[str, Trace]:
-        """What these traces say of themselves; traces without spans are left out."""
+        """What these traces say of themselves; traces without spans are left out. Not to be changed."""
         found: dict[str, Trace] = {}
-        for name, chunk, rows in self._rows(trace_ids):
+        for name, chunk, rows in self._rows([name for name in trace_ids if name not in self._traces]):
             _add_facts(found.setdefault(name, Trace()), name, chunk, rows)
-        return found
+        self._traces.update(found)
+        return {name: self._traces[name] for name in trace_ids if name in self._traces}
 
     def part_of(self, key: str, trace_id: str, others: Collection[str]) -> dict[Context, Span]:
         """Of a trace that many flows share: the spans that name the flow, and those that link into its `others`."""
         found: dict[Context, Span] = {}
         for _, chunk, rows in self._rows([trace_id]):
             linking = {row for row, target in chunk.linked_traces(rows) if target in others}
-            mine = [row for row in rows.tolist() if row in linking or chunk.key_of.get(row) == key]
+            named = chunk.rows_of(key)
+            mine = [row for row in rows.tolist() if row in linking or row in named]
             for span in chunk.spans(np.array(mine, np.int64)):
                 found.setdefault(Context(span.trace_id, span.span_id), span)
         return found
@@ -187,6 +206,8 @@ class Reader:
         """
         known: dict[str, Trace] = {}
         asked = {trace_id for trace_id in trace_ids if is_trace(trace_id)}
+        if not asked:
+            return {}
         pending = set(asked)
         for _ in range(ROUNDS):
             known.update({name: Trace() for name in pending})
@@ -197,7 +218,7 @@ class Reader:
                 break
         replayed = _replayed({name for name, trace in known.items() if not trace.keys})
         for name, (_, sources) in replayed.items():
-            known[name].links |= sources
+            known[name] = replace(known[name], links=known[name].links | sources)
         keys = _inherited(known, {name: named for name, (named, _) in replayed.items()})
         return {
             name: dict.fromkeys(sorted(known[name].keys), "direct")
@@ -216,7 +237,7 @@ class Reader:
         named = self._chunks_by({key: ids.of_key(key.encode()) for key in keys})
         for key, chunks in named.items():
             for chunk in chunks:
-                candidates[key].update(chunk.trace_ids[row] for row, text in chunk.key_of.items() if text == key)
+                candidates[key].update(map(chunk.trace_id, chunk.rows_of(key)))
         for key, trace_ids in _carried_by(keys).items():
             candidates[key] |= trace_ids
         seen = {key: set(names) for key, names in candidates.items()}
@@ -243,10 +264,10 @@ class Reader:
         text = fit(message_id).encode()
         (chunks,) = self._chunks_by({message_id: ids.of_message(text)}).values()
         return {
-            chunk.trace_ids[row]
+            chunk.trace_id(row)
             for chunk in chunks
-            for at, row in enumerate(chunk.keys.message.row.tolist())
-            if chunk.keys.message.text(at).encode() == text
+            for at, row in enumerate(chunk.messages.row.tolist())
+            if chunk.messages.text(at).encode() == text
         }
 
 
@@ -304,7 +325,7 @@ def _carried_by(keys: Collection[str]) -> dict[str, set[str]]:
 
 def _have_letters(keys: Collection[str]) -> bool:
     """Whether a dead letter names one of these flows or traces: most have none, and looking costs little."""
-    return any(True for name in ("correlation_id", "trace_id") for _ in select(DeadLetter, ("id",), {name: keys}))
+    return any(True for _ in select_any(DeadLetter, "id", {"correlation_id": keys, "trace_id": keys}))
 
 
 def listed(keys: Collection[str]) -> set[str]:

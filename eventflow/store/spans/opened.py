@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterator
 from functools import cached_property, lru_cache
 
 import numpy as np
-import zstandard
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
-from eventflow.store.spans import form
-from eventflow.store.spans.columns import Ints, Portion, together
-from eventflow.store.spans.keys import Keys, keys_of, read_whole
+from eventflow.store.spans import form, ids
+from eventflow.store.spans.columns import Flags, Ints, Portion, together
+from eventflow.store.spans.index import decompressed
+from eventflow.store.spans.keys import Ids, flows_of, messages_of, read_whole
 from eventflow.store.spans.rows import select
 
 KEPT = 256
@@ -26,7 +26,7 @@ class Opened:
     """One chunk."""
 
     def __init__(self, body: bytes) -> None:
-        self.body: bytes = zstandard.ZstdDecompressor().decompress(body)
+        self.body = decompressed(body)
         self._form = form.form()
         self.columns = self._form.scan(self.body)
         self._spans: dict[int, Span] = {}
@@ -42,39 +42,52 @@ class Opened:
         return form.meanings().of(self.portion)
 
     @cached_property
-    def keys(self) -> Keys:
-        """The ids of the rows."""
+    def keys(self) -> Ids:
+        """The flows that the rows name."""
+        return flows_of(self.portion, self.meaning, form.meanings(), self._odd())
+
+    @cached_property
+    def messages(self) -> Ids:
+        """The messages that the rows name."""
+        return messages_of(self.portion, self.meaning, form.meanings(), self._odd())
+
+    def _odd(self) -> dict[int, Span]:
         odd = np.flatnonzero(self.portion.odd)
-        return keys_of(
-            self.portion, self.meaning, form.meanings(), dict(zip(odd.tolist(), self.spans(odd), strict=True))
-        )
+        return dict(zip(odd.tolist(), self.spans(odd), strict=True))
 
-    @cached_property
-    def trace_ids(self) -> list[str]:
-        """Every row's trace id, in hex."""
-        return [raw.tobytes().hex() for raw in self.portion.trace_ids]
+    def trace_id(self, row: int) -> str:
+        """A row's trace id, in hex."""
+        return bytes(self.portion.trace_ids[row].tobytes()).hex()
 
-    @cached_property
-    def key_of(self) -> dict[int, str]:
-        """Row → the key its span carries."""
-        keys = self.keys.key
-        return {row: keys.text(at) for at, row in enumerate(keys.row.tolist())}
+    def rows_of(self, key: str) -> set[int]:
+        """The rows whose spans carry this key."""
+        keys = self.keys
+        alike = np.flatnonzero(keys.hash == np.uint64(ids.of_key(key.encode())))
+        return {int(keys.row[at]) for at in alike.tolist() if keys.text(at) == key}
 
     def keys_on(self, rows: Ints) -> set[str]:
         """The distinct keys that these rows carry."""
-        keys = self.keys.key
-        at = np.flatnonzero(np.isin(keys.row, rows))
-        _, first = np.unique(keys.hash[at], return_index=True)
-        return {keys.text(one) for one in at[first].tolist()}
+        keys = self.keys
+        distinct = {}
+        for at in np.flatnonzero(self._among(rows)[keys.row]).tolist():
+            distinct[int(keys.hash[at])] = at
+        return {keys.text(at) for at in distinct.values()}
 
     def context(self, row: int) -> Context:
         """A row's address."""
-        return Context(self.trace_ids[row], self.portion.span_ids[row : row + 1].tobytes().hex())
+        return Context(self.trace_id(row), self.portion.span_ids[row : row + 1].tobytes().hex())
 
-    def linked_traces(self, row: Ints) -> Iterator[tuple[int, str]]:
+    def linked_traces(self, rows: Ints) -> Iterator[tuple[int, str]]:
         """(row, trace id) of every link of these rows."""
-        for at in np.flatnonzero(np.isin(self.portion.link_row, row)).tolist():
+        if not len(self.portion.link_row):
+            return
+        for at in np.flatnonzero(self._among(rows)[self.portion.link_row]).tolist():
             yield int(self.portion.link_row[at]), self.portion.link_trace_ids[at].tobytes().hex()
+
+    def _among(self, rows: Ints) -> Flags:
+        found = np.zeros(len(self.portion), bool)
+        found[rows] = True
+        return found
 
     def spans(self, rows: Ints) -> list[Span]:
         """These rows, whole."""

@@ -13,8 +13,8 @@ from django.db.models import Max
 
 from eventflow.domain.columns import Format
 from eventflow.store.models import Chunk
-from eventflow.store.spans import arrays, generation, ids, index
-from eventflow.store.spans.columns import Ints, Portion
+from eventflow.store.spans import arrays, generation, ids, index, values
+from eventflow.store.spans.columns import U64, Ints, Portion
 from eventflow.store.spans.generation import JUDGED
 from eventflow.store.spans.keys import Keys
 from eventflow.store.spans.rows import insert
@@ -48,7 +48,7 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         position[part] = at
         body = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
         chunks.append((compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max())))
-    hashes, positions = _entries(portion, position, keys)
+    hashes, positions = _entries(portion, position, keys, values.of_portion(portion, form))
     return Packed(chunks, hashes, positions)
 
 
@@ -85,7 +85,7 @@ def _cuts(clusters: Ints) -> list[int]:
     return cuts if cuts[-1] == len(clusters) else [*cuts, len(clusters)]
 
 
-def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
+def _entries(portion: Portion, position: Ints, keys: Keys, searched: U64) -> tuple[Ints, Ints]:
     """(hash, chunk's position) for every id of the packed rows."""
     linked = np.flatnonzero(portion.link_trace != portion.trace[portion.link_row])
     hashes = np.concatenate(
@@ -94,8 +94,10 @@ def _entries(portion: Portion, position: Ints, keys: Keys) -> tuple[Ints, Ints]:
             ids.of_linked(portion.link_trace[linked]),
             keys.key.hash,
             keys.message.hash,
+            searched,
         )
     )
-    at = position[np.concatenate((np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row))]
+    rows = (np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row, portion.value_row)
+    at = position[np.concatenate(rows)]
     kept = at >= 0
     return index.shortened(hashes[kept]), at[kept]

@@ -46,6 +46,27 @@ def select(
         yield from rows
 
 
+def select_any(model: type[models.Model], column: str, where: Mapping[str, Collection[T]]) -> Iterator[Any]:
+    """A column of all rows in which one of the `where` columns holds one of its values. Some rows may come twice."""
+    if sum(map(len, where.values())) > CHUNK:
+        for name, values in where.items():
+            yield from (value for (value,) in select(model, (column,), {name: values}))
+        return
+    quote = connection.ops.quote_name
+    given: list[Any] = []
+    parts = []
+    for name, values in where.items():
+        if values:
+            marks = ", ".join(["%s"] * len(values))
+            parts.append(f"SELECT {quote(column)} FROM {quote(model._meta.db_table)} WHERE {quote(name)} IN ({marks})")  # noqa: S608  # names of our own models
+            given += values
+    if parts:
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(parts), given)
+            rows = cursor.fetchall()
+        yield from (value for (value,) in rows)
+
+
 def insert(
     model: type[models.Model],
     columns: Sequence[str],

@@ -48,8 +48,10 @@ class Summed:
     cells                    over all of them
     edge, at, count, errors  what each edge has in each slot, in parallel arrays
     edges, first, last       from when to when each edge had traffic
+    place                    seconds of its slots, and which stretch of time it is
     """
 
+    place: tuple[int, int]
     cells: Cells
     edge: Ints
     at: Ints
@@ -189,6 +191,7 @@ def _sum(stamps: Part, bodies: Mapping[int, bytes | memoryview]) -> Summed:
     np.minimum.at(first, place, begins[busy])
     np.maximum.at(last, place, begins[busy] + seconds)
     return Summed(
+        (seconds, stamps[0][0] // TOGETHER.get(seconds, seconds)),
         combined([part for _, part in parts]),
         all_edges,
         begins,
@@ -200,14 +203,47 @@ def _sum(stamps: Part, bodies: Mapping[int, bytes | memoryview]) -> Summed:
     )
 
 
+BLOCK = 8
+"""Neighbours that are added up together."""
+_blocks: OrderedDict[tuple[int, ...], tuple[Sequence[Summed], Cells]] = OrderedDict()
+BLOCKS_KEPT = 128
+
+
+def total(parts: Sequence[Summed]) -> Cells:
+    """The cells of all parts. From one question to the next most neighbours stay as they are: their sums are kept."""
+    blocks: dict[tuple[int, int], list[Summed]] = defaultdict(list)
+    for part in parts:
+        seconds, stretch = part.place
+        blocks[seconds, stretch // BLOCK].append(part)
+    return combined([_block(block) for block in blocks.values()])
+
+
+def _block(parts: Sequence[Summed]) -> Cells:
+    # What is kept holds its parts: no other can have the address of one of them.
+    name = tuple(map(id, parts))
+    kept = _blocks.get(name)
+    if kept is None:
+        kept = _blocks[name] = parts, combined([part.cells for part in parts])
+        while len(_blocks) > BLOCKS_KEPT:
+            with suppress(KeyError):
+                _blocks.popitem(last=False)
+    return kept[1]
+
+
 def bounds(parts: Sequence[Summed]) -> dict[int, tuple[int, int]]:
     """Edge → from when to when it had traffic, in epoch seconds."""
-    found: dict[int, tuple[int, int]] = {}
-    for part in parts:
-        for edge, first, last in zip(part.edges.tolist(), part.first.tolist(), part.last.tolist(), strict=True):
-            before = found.get(edge)
-            found[edge] = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
-    return found
+    if not parts:
+        return {}
+    edges, first, last = (
+        np.concatenate(columns) for columns in zip(*((p.edges, p.first, p.last) for p in parts), strict=True)
+    )
+    order = np.argsort(edges, kind="stable")
+    edges = edges[order]
+    begins = np.flatnonzero(np.concatenate(([True], edges[1:] != edges[:-1])))[: len(edges)]
+    if not len(edges):
+        return {}
+    firsts, lasts = np.minimum.reduceat(first[order], begins), np.maximum.reduceat(last[order], begins)
+    return dict(zip(edges[begins].tolist(), zip(firsts.tolist(), lasts.tolist(), strict=True), strict=True))
 
 
 def table(cells: Cells) -> dict[int, list[int]]:

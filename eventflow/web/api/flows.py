@@ -9,9 +9,11 @@ from ninja import Field, Query, Router, Schema
 from eventflow.domain.flow_model import Delivery, Flow, Publication
 from eventflow.domain.flow_query import FlowQuery
 from eventflow.domain.flow_summary import FlowStatus, FlowSummary
+from eventflow.store.queries import flow_search
 from eventflow.store.queries import flows as queries
 from eventflow.web.api.instants import from_ns
 from eventflow.web.api.problems import Problem
+from eventflow.web.flow_list import MOST_ATTRIBUTES
 
 router = Router(tags=["flows"])
 
@@ -45,15 +47,25 @@ class FlowRow(Schema):
 
 
 class FlowPage(Schema):
-    """`looked_at` is how many flows were looked at to fill this page; pass `next_cursor` as `cursor` to go on."""
+    """`looked_at` is how many flows were looked at to fill this page; pass `next_cursor` as `cursor` to go on.
+
+    places  how many stored chunks may hold the wanted attributes; `places_looked_at` of them were looked at, the newest
+    first_ids  not 0 when the id given may mean more flows than these
+    """
 
     items: list[FlowRow]
     next_cursor: str | None
     looked_at: int
+    places: int
+    places_looked_at: int
+    first_ids: int
 
 
 class FlowFilters(Schema):
-    """All given filters must hold. `plumbing`: also traces without any message and without a correlation id."""
+    """All given filters must hold. `plumbing`: also traces without any message and without a correlation id.
+
+    attribute  ``name=value`` of a span attribute that EVENTFLOW_SEARCH_KEYS names; may be given several times
+    """
 
     correlation_id: str = ""
     plumbing: bool = False
@@ -63,6 +75,9 @@ class FlowFilters(Schema):
     status: list[FlowStatus] = Field(default_factory=list)
     since_ns: int | None = None
     until_ns: int | None = None
+    min_duration_seconds: float | None = Field(None, ge=0, le=1e9)
+    max_duration_seconds: float | None = Field(None, ge=0, le=1e9)
+    attribute: list[str] = Field(default_factory=list)
     limit: int = Field(50, ge=1, le=500)
     cursor: str = ""
 
@@ -182,9 +197,12 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
         statuses=tuple(filters.status),
         since_ns=filters.since_ns,
         until_ns=filters.until_ns,
+        min_duration_ns=_nanoseconds(filters.min_duration_seconds),
+        max_duration_ns=_nanoseconds(filters.max_duration_seconds),
+        attributes=_attributes(filters.attribute),
     )
     try:
-        page = queries.page(wanted, filters.cursor or None, filters.limit, now)
+        page = flow_search.page(wanted, filters.cursor or None, filters.limit, now)
     except ValueError as error:
         raise Problem(400, "This cursor was not given by this list; start without one.") from error
     now_ns = int(now.timestamp() * 1e9)
@@ -192,7 +210,27 @@ def list_flows(request: HttpRequest, filters: Query[FlowFilters]) -> dict[str, A
         "items": [row(summary, now_ns) for summary in page.rows],
         "next_cursor": page.next_cursor,
         "looked_at": page.looked_at,
+        "places": page.places[1],
+        "places_looked_at": page.places[0],
+        "first_ids": page.first_ids,
     }
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1e9)
+
+
+def _attributes(given: list[str]) -> tuple[tuple[str, str], ...]:
+    searched = flow_search.searched()
+    found = []
+    for one in given[:MOST_ATTRIBUTES]:
+        name, equals, value = one.partition("=")
+        if not equals or not value:
+            raise Problem(400, "An attribute is given as name=value.")
+        if name not in searched:
+            raise Problem(400, "Flows are not found by this attribute; EVENTFLOW_SEARCH_KEYS names those they are.")
+        found.append((name, value))
+    return tuple(found)
 
 
 @router.get("/flows/{path:key}", response=FlowDocument, summary="One flow by correlation, trace or message id")

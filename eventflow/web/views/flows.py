@@ -4,7 +4,7 @@ Both only read. Their live regions ask for their own address again, so that filt
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +20,9 @@ from eventflow.domain.flow_query import FlowFacets, FlowPage
 from eventflow.domain.hop import parent_of
 from eventflow.domain.timeline import Row, RowKind, Timeline, timeline
 from eventflow.store.queries import dead_letters as stored_letters
+from eventflow.store.queries import flow_search
 from eventflow.store.queries import flows as stored
-from eventflow.web import flow_list
+from eventflow.web import flow_found, flow_list
 from eventflow.web.flow_axis import length
 from eventflow.web.flow_json import flow_json
 from eventflow.web.flow_panel import letter_id, panel
@@ -55,30 +56,61 @@ def only_a_part(request: HttpRequest) -> bool:
 def index(request: HttpRequest) -> HttpResponse:
     """The list. The store's page and facets, nothing per row."""
     now = timezone.now()
-    wanted = flow_list.asked(request.GET)
-    query = wanted.query(now)
+    searched = flow_search.searched()
+    wanted = flow_list.asked(request.GET, searched)
+    search = flow_search.Search(wanted.query(now), now)
+    part = only_a_part(request)
+    if part and request.GET.get("part") == "found":
+        return render(request, "flows/_found.html", found_context(wanted, search.facets(), now))
     try:
-        found = stored.page(query, wanted.cursor or None, PAGE, now)
+        found = search.page(wanted.cursor or None, PAGE)
     except ValueError:
         return redirect(f"{request.path}{wanted.url()}")
-    part = only_a_part(request)
-    facets = FlowFacets() if part else stored.facets(query, now)
-    context = list_context(wanted, found, facets, now)
-    return render(request, "flows/_list.html" if part else "flows/list.html", {**context, "here": wanted.url()})
+    if part:
+        return render(request, "flows/_list.html", list_context(wanted, found, searched, now))
+    facets = search.facets()
+    context = {**list_context(wanted, found, searched, now), **found_context(wanted, facets, now)}
+    return render(request, "flows/list.html", {**context, "suggestions": suggestions(facets, searched)})
 
 
-def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, now: datetime) -> dict[str, Any]:
-    """What the list's template shows."""
-    suggestions = [
-        *(("service", name) for name, _ in facets.services),
-        *(("destination", name) for name, _ in facets.destinations),
-        *(("event", name) for name, _ in facets.event_types),
-        *(("status", name) for name in flow_list.STATUSES if name),
+def suggestions(facets: FlowFacets, searched: Sequence[str]) -> list[str]:
+    """What may be typed, as far as names are known."""
+    return [
+        *(f"{name}=" for name in searched),
+        *("duration>5s", "duration<1s"),
+        *(f"service:{name}" for name, _ in facets.services),
+        *(f"destination:{name}" for name, _ in facets.destinations),
+        *(f"event:{name}" for name, _ in facets.event_types),
+        *(f"status:{name}" for name in flow_list.STATUSES if name),
     ]
+
+
+def found_context(wanted: flow_list.Asked, facets: FlowFacets, now: datetime) -> dict[str, Any]:
+    """What the part above the list shows: what those that match have in common."""
+    narrowed = wanted.min or wanted.max or wanted.since or wanted.until
     return {
         "wanted": wanted,
+        "here": wanted.url(),
+        "facets": facets,
+        "counted": len(facets.lines),
+        "chart": flow_found.chart(wanted, facets, now),
+        "groups": flow_found.groups(wanted, facets),
+        "widened": wanted.url(min="", max="", since="", until="") if narrowed else "",
+    }
+
+
+def list_context(wanted: flow_list.Asked, found: FlowPage, searched: Sequence[str], now: datetime) -> dict[str, Any]:
+    """What the list's template shows."""
+    looked, places = found.places
+    return {
+        "wanted": wanted,
+        "here": wanted.url(),
+        "unknown": [one.partition("=")[0] for one in wanted.attributes if one.partition("=")[0] not in searched],
+        "searched": searched,
+        "places": places,
+        "first_ids": found.first_ids,
+        "places_looked": looked,
         "rows": flow_list.rows(found.rows, now),
-        "total": found.total,
         "looked_at": found.looked_at,
         "older": wanted.url(cursor=found.next_cursor) if found.next_cursor else "",
         "newest": wanted.url() if wanted.cursor else "",
@@ -90,9 +122,8 @@ def list_context(wanted: flow_list.Asked, found: FlowPage, facets: FlowFacets, n
             for name, (words, _) in flow_list.RANGES.items()
         ],
         "range_words": "Chosen times" if wanted.since or wanted.until else flow_list.RANGES[wanted.range][0],
-        "all_times": wanted.url(range="all", since="", until="") if wanted.range != "all" and not wanted.text else "",
+        "all_times": wanted.url(range="all", since="", until="") if wanted.bounded else "",
         "cleared": flow_list.Asked(range=wanted.range).url(),
-        "suggestions": suggestions,
         "hidden": wanted.hidden,
     }
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 from collectors.conventions.roles import LINK_IDENTITIES
 from collectors.otlp import parse
 from collectors.otlp.scan import OtlpFormat, UnscannableError
+from collectors.otlp.scan.wire_py import LONGEST_VALUE
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.failure import text_of
 from eventflow.domain.hop import evidence
@@ -23,6 +24,8 @@ from eventflow.domain.observations import Span, SpanStatus
 START = 1_780_000_000_000_000_000
 KEYS = ("shop.order", "messaging.kafka.message.key")
 """Correlation keys of an operator; one has a meaning of its own besides."""
+SEARCH = ("http.route", "messaging.message.id", "shop.order", "error.type")
+"""What flows are found by; some have a meaning of their own besides."""
 
 
 def scanned(format_: OtlpFormat, body: bytes) -> SpanColumns | None:
@@ -46,6 +49,7 @@ def check(format_: OtlpFormat, body: bytes) -> SpanColumns | None:
         columns.link_spans, zip(_cut(columns.link_trace_ids, 16), _cut(columns.link_span_ids, 8), strict=True)
     )
     identities = _identities(format_, body, columns)
+    searched = _searched(format_, body, columns)
     for index, span in enumerate(parsed.spans):
         if columns.odd[index]:
             continue
@@ -56,6 +60,8 @@ def check(format_: OtlpFormat, body: bytes) -> SpanColumns | None:
         assert columns.errors[index] == (span.status is SpanStatus.ERROR)
         assert links.get(index, []) == [(link.trace_id, link.span_id) for link in span.links]
         _check_identities(span, identities.get(index, {}))
+        at, size = array("I", columns.offsets)[index], array("I", columns.lengths)[index]
+        _check_searched(format_, span, body[at : at + size], searched.get(index, {}))
     return columns
 
 
@@ -78,6 +84,33 @@ def _check_identities(span: Span, found: dict[tuple[int, str], str]) -> None:
     for row, link in enumerate(span.links, 1):
         for name in LINK_IDENTITIES:
             assert found.get((row, name), "") == text_of(link.attributes, name)
+
+
+def _check_searched(format_: OtlpFormat, span: Span, sent: bytes, found: dict[str, bytes]) -> None:
+    """Every value that can be typed stands there, and in one of the ways to write it if its sender wrote it plainly."""
+    for name in format_.searched:
+        value = span.attributes.get(name)
+        if not isinstance(value, str | int | float):
+            continue
+        told = format_.written(str(value).lower() if isinstance(value, bool) else str(value))
+        plainly = [
+            one
+            for one in told
+            if len(one) <= LONGEST_VALUE
+            and KeyValue(key=name, value=AnyValue.FromString(one)).SerializeToString() in sent
+        ]
+        assert found.get(name) in plainly or not plainly
+        if name in found and (again := AnyValue.FromString(found[name])).SerializeToString() == found[name]:
+            assert getattr(again, again.WhichOneof("value") or "string_value") == value
+
+
+def _searched(format_: OtlpFormat, body: bytes, columns: SpanColumns) -> dict[int, dict[str, bytes]]:
+    """Span → name → value, as it was written."""
+    found: dict[int, dict[str, bytes]] = {}
+    rows = (columns.value_spans, columns.value_names, columns.value_offsets, columns.value_lengths)
+    for span, name, at, size in zip(*(array("I", one) for one in rows), strict=True):
+        found.setdefault(span, {})[format_.names[name]] = body[at : at + size]
+    return found
 
 
 def _identities(format_: OtlpFormat, body: bytes, columns: SpanColumns) -> dict[int, dict[tuple[int, str], str]]:
@@ -127,14 +160,19 @@ def judged(span: Span) -> object:
 def same(body: bytes, formats: Sequence[OtlpFormat], one: SpanColumns, other: SpanColumns) -> None:
     """Two scans of one body say the same of all that is not odd; shapes may be called otherwise."""
     nothing = dict.fromkeys(
-        ("shapes", *(name for name in SpanColumns.__slots__ if name.startswith(("link", "ident")))), b""
+        ("shapes", *(name for name in SpanColumns.__slots__ if name.startswith(("link", "ident", "value")))), b""
     )
     assert replace(one, **nothing) == replace(other, **nothing)  # type: ignore[arg-type]  # all of them are bytes
     assert _links(one) == _links(other)
     assert _texts(body, formats[0], one) == _texts(body, formats[1], other)
+    assert _even(_searched(formats[0], body, one), one) == _even(_searched(formats[1], body, other), other)
     shapes = zip(array("Q", one.shapes), array("Q", other.shapes), one.odd, strict=True)
     pairs = {(shape, called) for shape, called, odd in shapes if not odd}
     assert len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})
+
+
+def _even(found: dict[int, dict[str, bytes]], columns: SpanColumns) -> dict[int, dict[str, bytes]]:
+    return {span: values for span, values in found.items() if not columns.odd[span]}
 
 
 def _links(columns: SpanColumns) -> list[tuple[int, str, str]]:

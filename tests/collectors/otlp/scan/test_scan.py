@@ -17,7 +17,7 @@ from collectors.otlp.scan.gather_py import varint
 from eventflow.domain.columns import Format
 from tests.collectors.otlp.samples import SPAN, START, TRACE, attribute, request, span
 from tests.collectors.otlp.scan import agreement
-from tests.collectors.otlp.scan.agreement import KEYS, check, same
+from tests.collectors.otlp.scan.agreement import KEYS, SEARCH, check, same
 from tests.required import missing
 
 NATIVE = pytest.param(True, id="native")
@@ -32,9 +32,9 @@ MESSAGE = [
 ]
 
 
-def made(native: bool, keys: tuple[str, ...] = ()) -> OtlpFormat:
+def made(native: bool, keys: tuple[str, ...] = (), searched: tuple[str, ...] = ()) -> OtlpFormat:
     try:
-        return OtlpFormat(keys, native=native)
+        return OtlpFormat(keys, native, searched)
     except ImportError as error:
         missing("native-scanner", f"build it with `python -P collectors/otlp/scan/build.py` ({error})")
 
@@ -247,7 +247,7 @@ def message(tag: int, content: bytes) -> bytes:
 @given(st.lists(agreement.requests(), min_size=2, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_spans_of_one_shape_are_judged_alike(native: bool, bodies: list[bytes]) -> None:
-    format_ = made(native, KEYS)
+    format_ = made(native, KEYS, SEARCH)
     judged: dict[int, object] = {}
     for body in bodies:
         columns = check(format_, body)
@@ -262,7 +262,7 @@ def test_spans_of_one_shape_are_judged_alike(native: bool, bodies: list[bytes]) 
 @settings(max_examples=80, deadline=None)
 def test_a_damaged_request_is_scanned_rightly_or_not_at_all(native: bool, body: bytes, seed: int) -> None:
     chance = random.Random(seed)
-    format_ = made(native, KEYS)
+    format_ = made(native, KEYS, SEARCH)
     for _ in range(10):
         check(format_, agreement.mutated(body, chance))
 
@@ -270,7 +270,7 @@ def test_a_damaged_request_is_scanned_rightly_or_not_at_all(native: bool, body: 
 @given(agreement.requests(), st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
 def test_both_implementations_say_the_same(body: bytes, seed: int) -> None:
-    python, native = made(False, KEYS), made(True, KEYS)
+    python, native = made(False, KEYS, SEARCH), made(True, KEYS, SEARCH)
     chance = random.Random(seed)
     for sent in (body, *(agreement.mutated(body, chance) for _ in range(10))):
         one, other = agreement.scanned(python, sent), agreement.scanned(native, sent)
@@ -283,7 +283,7 @@ def test_both_implementations_say_the_same(body: bytes, seed: int) -> None:
 @given(st.lists(agreement.requests(), min_size=1, max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
 def test_gathered_spans_are_the_same_spans(native: bool, bodies: list[bytes], chance: random.Random) -> None:
-    format_ = made(native, KEYS)
+    format_ = made(native, KEYS, SEARCH)
     scanned = [(body, columns) for body in bodies if (columns := agreement.scanned(format_, body)) is not None]
     wanted = [(r, s) for r, (_, columns) in enumerate(scanned) for s in range(columns.count)]
     chance.shuffle(wanted)
@@ -321,6 +321,44 @@ def test_what_belongs_to_no_span_is_read_strictly_too(where: str) -> None:
     body = message(0x0A, resource + message(0x12, scope))
     assert agreement.scanned(made(False), body) is None
     assert agreement.scanned(made(True), body) is None
+
+
+@both
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    (
+        ({"string_value": "SO-1"}, "SO-1"),
+        ({"string_value": "17"}, "17"),
+        ({"int_value": 17}, "17"),
+        ({"int_value": -(2**63)}, str(-(2**63))),
+        ({"bool_value": False}, "false"),
+        ({"double_value": 2.5}, "2.5"),
+        ({"string_value": "é" * 120}, "é" * 120),
+    ),
+)
+def test_a_searched_value_lies_where_the_columns_say_as_text_number_or_truth(
+    native: bool, value: dict[str, Any], typed: str
+) -> None:
+    format_ = made(native, (), ("shop.order.id",))
+    pair = KeyValue(key="shop.order.id", value=AnyValue(**value))
+    body = request(span(), span(span_id=b"other999", attributes=[*MESSAGE, pair])).SerializeToString()
+    columns = format_.scan(body)
+    rows = (columns.value_spans, columns.value_names, columns.value_offsets, columns.value_lengths)
+    [(row, name, at, size)] = zip(*(array("I", one) for one in rows), strict=True)
+    assert (row, format_.names[name]) == (1, "shop.order.id")
+    assert body[at : at + size] in format_.written(typed)
+    assert body[at : at + size] not in format_.written(typed + "1")
+
+
+@both
+def test_what_nobody_can_look_for_has_no_place(native: bool) -> None:
+    format_ = made(native, (), ("shop.order.id",))
+    sent = [
+        span(attributes=[KeyValue(key="shop.order.id", value=value)])
+        for value in (AnyValue(), AnyValue(bytes_value=b"x"), AnyValue(string_value="x" * 300))
+    ]
+    assert format_.scan(request(*sent).SerializeToString()).value_spans == b""
+    assert made(native).scan(request(span(attributes=MESSAGE)).SerializeToString()).value_spans == b""
 
 
 @both
