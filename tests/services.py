@@ -169,6 +169,12 @@ class KafkaServer:
     def url(self) -> str:
         return f"kafka://{self.address}"
 
+    @property
+    def pid(self) -> int:
+        """Of the running broker."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> "KafkaServer":
         return self.spawn().wait()
 

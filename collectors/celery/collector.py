@@ -1,6 +1,7 @@
 """Looks at Celery: queues' depth, what workers hold, who is online, failed tasks; and what we may see.
 
-Promises: no task is fetched and no worker is asked anything. On Redis reading and one subscription leave nothing
+Promises: no task is fetched and no worker is asked anything: `celery inspect` would tell more, but it is a broadcast
+that every worker has to answer. On Redis reading and one subscription leave nothing
 behind; on RabbitMQ events need a queue of our own, which ends with our connection: the one thing that is made.
 Depths are exact; events tell only what happens while we listen, and only of workers that run with `-E`.
 """
@@ -19,8 +20,18 @@ from collectors.celery.amqp import AmqpClient
 from collectors.celery.client import RedisClient
 from collectors.celery.events import Events
 from collectors.celery.parse import NotAllowedError, Seen
+from collectors.celery.tallies import Tally
 from collectors.closing import closed, ended
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from collectors.cost import Cost
+from collectors.members import MemberNews
+from eventflow.domain.observations import (
+    DestinationSample,
+    GroupMember,
+    GroupMembers,
+    LagSample,
+    Observation,
+    SourceStatus,
+)
 
 POLL_SECONDS = 2.0
 FIND_SECONDS = 15.0
@@ -28,6 +39,9 @@ FIND_SECONDS = 15.0
 QUIET_SECONDS = 30.0
 PAGE = 200
 
+NO_READERS = (
+    "Which queues a worker reads no event tells, and asking the workers (celery inspect) would have them answer."
+)
 LIST, DEPTHS, EVENTS = "find queues", "read queue lengths", "hear events"
 
 
@@ -71,12 +85,14 @@ class CeleryCollector:
         self._began_at = 0.0
         self._crowded = 0
         self._deaf: CollectorError | None = None
+        self._news = MemberNews()
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, DEPTHS, EVENTS), "unknown")
         self._bindings, self._found_at, self._began_at = {}, 0.0, time.monotonic()
         self._deaf = None
+        self._news.forget()
         self.listening.clear()
         hearing: asyncio.Task[None] | None = None
         try:
@@ -99,11 +115,12 @@ class CeleryCollector:
             self._deaf = error
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         self._check_hearing()
         if not self._found_at or time.monotonic() - self._found_at >= min(FIND_SECONDS, 5 * self.seconds):
             await self._find(emit)
         queues = self._queues()
+        self._events.tallies.only = queues[0] if len(queues) == 1 else None
         seen = await self._look(queues)
         now = datetime.now(UTC)
         samples = self._samples(queues, seen, now)
@@ -113,7 +130,7 @@ class CeleryCollector:
             page = self._events.letters[:PAGE]
             await emit(page)
             del self._events.letters[: len(page)]
-        await emit([self._status("ok", started, calls, received, seen)])
+        await emit([self._status("ok", cost, seen)])
 
     def _queues(self) -> list[str]:
         named = self._client.address.queues
@@ -131,13 +148,13 @@ class CeleryCollector:
     # What Redis tells
 
     async def _find(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             found = await self._client.bindings()
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
             if not self._client.address.queues:
-                await emit([self._status("blind", started, calls, received, None)])
+                await emit([self._status("blind", cost, None)])
                 raise CollectorError(
                     f"can't find queues: allow +scan and +smembers, or name them with ?queues=a+b. {refusal}"
                 ) from None
@@ -157,6 +174,8 @@ class CeleryCollector:
             return None
         self._rights[DEPTHS] = "allowed" if queues else "unknown"
         self._crowded = seen.held_count or 0 if seen.held is None else 0
+        for task in seen.held or ():
+            self._events.tallies.learn(task.name, task.queue)
         return seen
 
     # What becomes of it
@@ -173,6 +192,7 @@ class CeleryCollector:
             held = seen.held if seen is not None else None
             mine = [task for task in held if task.queue == queue] if held is not None else None
             waiting = sum(1 for task in mine or () if task.eta and task.eta > now)
+            totals = self._events.tallies.totals(queue, ready, now.timestamp()) if self.listening.is_set() else None
             samples.append(
                 DestinationSample(
                     self.name, self.system, queue, "queue", now,
@@ -187,11 +207,45 @@ class CeleryCollector:
                     # Which queues a worker reads no event tells.
                     members=seen.members.get(queue) if seen and seen.members is not None else alone,
                     subscriptions=(queue,),
+                    published_total=totals.came if totals else None,
+                    delivered_total=totals.fetched if totals else None,
+                    settled_total=totals.ended if totals else None,
                 )
             )  # fmt: skip
+            readers = self._readers(queue, len(queues) == 1, None if mine is None else waiting, now)
+            if heard and self._news.is_news(readers):
+                samples.append(readers)
+        self._news.forget(keep={(queue, queue) for queue in queues})
         return samples
 
-    def _status(self, state: str, started: float, calls: int, received: int, seen: Seen | None) -> SourceStatus:
+    def _readers(self, queue: str, alone: bool, waiting: int | None, now: datetime) -> GroupMembers:
+        """Workers, where it is known that they read this queue, and what became of its tasks since we listen."""
+        tally = self._events.tallies.queues.get(queue, Tally())
+        told = {"waiting for their time": waiting, "failed": tally.failed, "tried again": tally.retried}
+        workers = self._events.workers.items()
+        members = tuple(
+            GroupMember(
+                name,
+                host=name.rpartition("@")[2],
+                in_flight=worker.running,
+                active_at=worker.seen_at,
+                told=() if worker.processed is None else (("tasks since its start", str(worker.processed)),),
+            )
+            for name, worker in sorted(workers)
+            if worker.online(now)
+        )
+        return GroupMembers(
+            self.name,
+            self.system,
+            queue,
+            now,
+            members if alone else None,
+            queue,
+            tuple((name, str(count)) for name, count in told.items() if count is not None),
+            "" if alone else NO_READERS,
+        )
+
+    def _status(self, state: str, cost: Cost, seen: Seen | None) -> SourceStatus:
         now = datetime.now(UTC)
         online = [worker for worker in self._events.workers.values() if worker.online(now)]
         counters = {
@@ -203,18 +257,17 @@ class CeleryCollector:
             counters["tasks held by workers"] = seen.held_count
         if seen is not None and seen.held is not None:
             counters["tasks waiting for their time"] = sum(1 for task in seen.held if task.eta and task.eta > now)
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            now,
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            counters=counters,
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                now,
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                counters=counters,
+            )
         )
 
     def _remarks(self) -> list[str]:
@@ -231,6 +284,16 @@ class CeleryCollector:
                 said.append("Workers tell of no task: run them with -E (or worker_send_task_events).")
             else:
                 said.append("No worker was heard of: none runs, or its events are off (run it with -E).")
+        clock = datetime.now(UTC).timestamp()
+        if self._events.tallies.unplaced(clock):
+            said.append(
+                "Rates are not known: of some tasks nobody says the queue (senders with task_send_sent_event do)."
+            )
+        if silent := [queue for queue in self._queues() if self._events.tallies.silent(queue, clock)]:
+            said.append(
+                f"Rates of {', '.join(silent[:5])} are not known: tasks leave that no event tells of (purged, or taken "
+                "by a worker without -E)."
+            )
         if self._crowded:
             said.append(f"Workers hold {self._crowded} tasks, too many to tell which queue each is of.")
         return said

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from collectors.celery import parse
+from collectors.celery.tallies import Tallies
 from collectors.conventions import dead_letters
 from eventflow.domain.observations import DeadLetter
 
@@ -34,6 +35,7 @@ class Worker:
     seen_at: datetime
     every: float = 2.0
     running: int | None = None
+    processed: int | None = None
 
     def online(self, now: datetime) -> bool:
         """Heard of within some of its heartbeats."""
@@ -49,6 +51,7 @@ class Events:
         self.letters: list[DeadLetter] = []
         self.queues: set[str] = set()
         """Those that senders told of."""
+        self.tallies = Tallies()
         self._source = source
         self._tasks: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
@@ -72,6 +75,7 @@ class Events:
             known = self._tasks.setdefault(uuid, {})
             known |= {name: event[name] for name in _SHOWN if event.get(name) is not None}
             self._tasks.move_to_end(uuid)
+            self._place(kind, known, now.timestamp())
             if kind == "task-sent" and isinstance(queue := event.get("queue"), str) and len(self.queues) < MOST_QUEUES:
                 self.queues.add(queue[:255])
             if kind == "task-failed" or (kind == "task-rejected" and not event.get("requeue")):
@@ -81,16 +85,27 @@ class Events:
             while len(self._tasks) > KNOWN_TASKS:
                 self._tasks.popitem(last=False)
 
+    def _place(self, kind: str, known: dict[str, Any], clock: float) -> None:
+        """Count it for its queue, which a task keeps from when it was fetched."""
+        if kind == "task-sent":
+            if isinstance(queue := known.get("queue"), str):
+                self.tallies.learn(known.get("name"), queue[:255])
+            return
+        if kind == "task-received" or "from" not in known:
+            known["from"] = self.tallies.place(known.get("name"), known.get("queue"))
+        self.tallies.heard(kind, known["from"], clock)
+
     def _worker(self, kind: str, event: Mapping[str, Any], now: datetime) -> None:
         name = str(event.get("hostname", ""))[:200]
         if kind == "worker-offline":
             self.workers.pop(name, None)
             return
-        every, running = event.get("freq"), event.get("active")
+        every, running, processed = event.get("freq"), event.get("active"), event.get("processed")
         self.workers[name] = Worker(
             now,
             float(every) if isinstance(every, (int, float)) and 0 < every < 600 else 2.0,
             running if isinstance(running, int) else None,
+            processed if isinstance(processed, int) else None,
         )
         for gone in [name for name, worker in self.workers.items() if (now - worker.seen_at).total_seconds() > 3600]:
             del self.workers[gone]

@@ -27,6 +27,7 @@ class Held:
 
     queue: str
     eta: datetime | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def held(entries: Iterable[bytes], queues: Mapping[tuple[str, str], str]) -> lis
         except (ValueError, TypeError, AttributeError):
             continue
         queue = queues.get((str(exchange), str(routing_key)), str(routing_key))
-        found.append(Held(queue, moment(headers.get("eta") if isinstance(headers, dict) else None)))
+        headers = headers if isinstance(headers, dict) else {}
+        name = headers.get("task")
+        found.append(Held(queue, moment(headers.get("eta")), name if isinstance(name, str) else ""))
     return found
 
 

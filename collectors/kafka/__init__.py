@@ -5,26 +5,10 @@ with `?mechanism=PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER`; `?ca=`, `?cert=
 and `?scope=` serve OAUTHBEARER.
 """
 
-from collections.abc import Mapping, Sequence
-
-from collectors.kafka.collector import POLL_SECONDS, KafkaCollector
+from collectors.kafka.collector import KafkaCollector
 from collectors.kafka.replay import KafkaReplayer
 
 __all__ = ["KafkaCollector", "KafkaReplayer", "collector", "replayer"]
 
-
-def collector(
-    name: str,
-    url: str,
-    seconds: float = POLL_SECONDS,
-    *,
-    correlation_keys: Sequence[str] = (),
-    resume: Mapping[str, int] | None = None,
-) -> KafkaCollector:
-    """The collector of source `name`. `resume` is what an earlier collector's `cursors` said."""
-    return KafkaCollector(name, url, seconds, correlation_keys=correlation_keys, resume=resume)
-
-
-def replayer(name: str, url: str) -> KafkaReplayer:
-    """What puts messages back into Kafka."""
-    return KafkaReplayer(name, url)
+collector = KafkaCollector
+replayer = KafkaReplayer

@@ -6,12 +6,13 @@ refusal is told from silence, no message or log line holds credentials. Joins no
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from collectors.base import CollectorError
-from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, UNREADABLE, GroupsClient, NotAllowedError
+from collectors.kafka.coordinators import Coordinators
+from collectors.kafka.groups import ANSWER_SECONDS, CONNECT_SECONDS, UNREADABLE, NotAllowedError
 from collectors.kafka.parse import Partition, Record, instant, text
 
 try:
@@ -19,7 +20,6 @@ try:
     from aiokafka.abc import AbstractTokenProvider
     from aiokafka.cluster import ClusterMetadata
     from aiokafka.errors import (
-        IncompatibleBrokerVersion,
         KafkaConnectionError,
         KafkaError,
         TopicAuthorizationFailedError,
@@ -31,7 +31,7 @@ except ImportError:
     ) from None
 
 from collectors.kafka.connections import Connections, Reader
-from collectors.kafka.list_offsets import ListOffsets
+from collectors.kafka.list_offsets import ListOffsets, Told
 from collectors.kafka.oauth import Tokens
 
 LATEST, EARLIEST = -1, -2
@@ -45,14 +45,18 @@ _NOT_ALLOWED_TOPIC = 29
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 T = TypeVar("T")
 
-__all__ = ["EARLIEST", "LATEST", "Answer", "Client", "NotAllowedError"]
+__all__ = ["EARLIEST", "LATEST", "Answer", "Client", "Edges", "NotAllowedError"]
+
+
+Answer: TypeAlias = dict[Partition, tuple[int, int | None]]
+"""What ListOffsets said of each partition: (offset, its record's time or None)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What ListOffsets said of each partition: (offset, its record's time or None)."""
+class Edges:
+    """Where the partitions end or begin, and which we may not describe."""
 
-    found: dict[Partition, tuple[int, int | None]]
+    found: dict[Partition, int]
     refused: frozenset[Partition]
 
 
@@ -64,15 +68,13 @@ class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # the librar
         return (await asyncio.to_thread(self._tokens.current))[0]
 
 
-class Client(GroupsClient):
+class Client(Coordinators):
     """One cluster. `calls` and `received_bytes` count what we cost it."""
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(url, name)
-        self._client: Any = None
         self._leaders: dict[Partition, int] = {}
         self._reader: Any = None
-        self._bytes = 0
 
     @property
     def received_bytes(self) -> int:
@@ -147,40 +149,62 @@ class Client(GroupsClient):
         self.brokers = len(cluster.brokers())
         names = sorted(name for name in cluster.topics() if not name.startswith("__"))
         found = {name: len(cluster.partitions_for_topic(name) or ()) for name in names}
-        every = (Partition(name, number) for name, count in found.items() for number in range(count))
-        leaders = ((partition, cluster.leader_for_partition(TopicPartition(*partition))) for partition in every)
+        self._partitions = {topic: [Partition(topic, number) for number in range(n)] for topic, n in found.items()}
+        leaders = (
+            (partition, cluster.leader_for_partition(TopicPartition(*partition)))
+            for partitions in self._partitions.values()
+            for partition in partitions
+        )
         self._leaders = {partition: node for partition, node in leaders if node is not None and node != -1}
         self._bytes += sum(15 + len(name) + 40 * count for name, count in found.items())
         return found
 
+    @property
+    def partitions(self) -> Mapping[str, Sequence[Partition]]:
+        """Every topic's, as `topics` found them."""
+        return self._partitions
+
+    async def edges(self, at: int) -> Edges:
+        """Every partition's end, or with EARLIEST its first offset; what has no leader, or one that is away, lacks."""
+        found: dict[Partition, int] = {}
+        refused: set[Partition] = set()
+        for topic, rows in await self._told(dict.fromkeys(self._leaders, at), UNCOMMITTED):
+            places = self._partitions[topic]
+            for number, error, _, offset in rows:
+                if error == 0:
+                    found[places[number]] = offset
+                elif error == _NOT_ALLOWED_TOPIC:
+                    refused.add(places[number])
+        return Edges(found, frozenset(refused))
+
     async def offsets(self, asked: Mapping[Partition, int], isolation: int = UNCOMMITTED) -> Answer:
-        """ListOffsets: one request per leading broker. What has no leader, or one that is away, is left out."""
+        """The first offset at a time or later, of some partitions, with its record's time."""
+        found: Answer = {}
+        for topic, rows in await self._told(asked, isolation):
+            places = self._partitions[topic]
+            for number, error, at, offset in rows:
+                if error == 0:
+                    found[places[number]] = (offset, at if at >= 0 else None)
+        return found
+
+    async def _told(self, asked: Mapping[Partition, int], isolation: int) -> Told:
+        """ListOffsets: one request per leading broker."""
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        leaders = self._leaders
         for partition, at in asked.items():
-            if (node := self._leaders.get(partition)) is not None:
+            if (node := leaders.get(partition)) is not None:
                 by_node.setdefault(node, {}).setdefault(partition.topic, []).append((partition.number, at))
         answers = await asyncio.gather(
             *(self._offsets_of(node, list(topics.items()), isolation) for node, topics in by_node.items()),
             return_exceptions=True,
         )
-        found: dict[Partition, tuple[int, int | None]] = {}
-        refused: set[Partition] = set()
         lost = [answer for answer in answers if isinstance(answer, BaseException)]
         if lost and (len(lost) == len(answers) or not isinstance(lost[0], CollectorError)):
             raise lost[0]
-        for topics in answers:
-            if isinstance(topics, BaseException):
-                continue  # one broker of several is away: what it leads is not known now
-            for topic, partitions in topics:
-                self._bytes += 6 + len(topic) + 22 * len(partitions)
-                for number, error, at, offset in partitions:
-                    if error == 0:
-                        found[Partition(topic, number)] = (offset, at if at >= 0 else None)
-                    elif error == _NOT_ALLOWED_TOPIC:
-                        refused.add(Partition(topic, number))
-        return Answer(found, frozenset(refused))
+        # Where one broker of several is away, what it leads is not known now.
+        return [told for answer in answers if not isinstance(answer, BaseException) for told in answer]
 
-    async def _offsets_of(self, node: int, topics: list[tuple[str, Any]], isolation: int) -> Any:
+    async def _offsets_of(self, node: int, topics: list[tuple[str, Any]], isolation: int) -> Told:
         self.calls += 1
         try:
             answer = await self._ends(self._client.send(node, ListOffsets(isolation, topics)))
@@ -191,28 +215,9 @@ class Client(GroupsClient):
                 f"can't reach the broker at {where}, which Kafka at {self.address.shown} names: "
                 "is it down, or does its advertised.listeners fit this network?"
             ) from None
-        return answer.topics
-
-    # Requests that neither library has
-
-    def nodes(self) -> list[int]:
-        """Every broker's number."""
-        return [broker.nodeId for broker in self._client.cluster.brokers()]
-
-    async def ask(self, node: int, request: Any) -> Any:
-        """One request to one broker. Raises IncompatibleBrokerVersion when it does not know it."""
-        self.calls += 1
-        try:
-            return await self._ends(self._client.send(node, request))
-        except IncompatibleBrokerVersion:
-            raise
-        except (KafkaError, OSError):
-            raise CollectorError(f"Kafka at {self.address.shown} did not answer: connection lost") from None
-
-    async def coordinator(self, kind: int, key: str) -> int:
-        """Which broker coordinates it. Raises KafkaError while it is being chosen."""
-        self.calls += 1
-        return int(await self._ends(self._client.coordinator_lookup(kind, key)))
+        self._bytes += answer.size
+        found: Told = answer.topics
+        return found
 
     # Records
 

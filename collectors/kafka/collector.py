@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from collectors.base import Emit, poll
+from collectors.cost import Cost
 from collectors.kafka import parse
 from collectors.kafka.client import EARLIEST, LATEST, Answer, Client, NotAllowedError
 from collectors.kafka.letters import Letters, Look
@@ -19,9 +20,9 @@ from collectors.kafka.share_groups import ShareGroups
 from collectors.kafka.times import Estimate, Times
 from collectors.kafka.topic_settings import TopicSettings
 from collectors.kafka.transactions import Transactions
+from collectors.members import MemberNews
 from eventflow.domain.observations import (
     DestinationSample,
-    GroupMember,
     GroupMembers,
     LagSample,
     Observation,
@@ -43,7 +44,10 @@ TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ = (
 
 
 class KafkaCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -67,11 +71,10 @@ class KafkaCollector:
         self._letters = Letters(name, self._finder, resume, correlation_keys=correlation_keys)
         self._rights: dict[str, str] = {}
         self._topics: dict[str, int] = {}
-        self._partitions: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
         self._start: dict[Partition, int] = {}
         self._times: dict[Partition, Times] = {}
-        self._consumers: dict[str, tuple[GroupMember, ...]] = {}
+        self._news = MemberNews()
         self._asked_at: dict[str, float] = {}
         self._silent: set[str] = set()
 
@@ -84,7 +87,7 @@ class KafkaCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ), "unknown")
         self._asked_at.clear()
-        self._consumers.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             whole = await self._client.may_see_all_groups()
@@ -94,10 +97,11 @@ class KafkaCollector:
             await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         await self._look_at_topics()
-        shared = await self._look_at_share_groups()
-        groups = [*await self._look_at_groups(), *shared]
+        listed = [group for group in await self._client.groups() if group.state not in GONE]
+        shared = await self._shares.look(self._client, listed)
+        groups = [*await self._look_at_groups([group for group in listed if group.kind != parse.SHARE]), *shared]
         self._groups |= {group.name: group for group in shared}
         ends, now = await self._look_at_ends()
         self._shares.count(shared, ends.end)
@@ -114,7 +118,7 @@ class KafkaCollector:
             refused = await self._letters.read(look)
             if refused is not None:
                 self._rights[READ] = "denied" if refused else "allowed"
-        await emit([self._status(started, calls, received)])
+        await emit([self._status(cost)])
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -130,7 +134,6 @@ class KafkaCollector:
         if not self._due("topics", (SOON_SECONDS if count <= FEW_PARTITIONS else SLOW_SECONDS) if count else 0):
             return
         before, self._topics = self._topics, await self._client.topics()
-        self._partitions = {topic: [Partition(topic, n) for n in range(count)] for topic, count in self._topics.items()}
         self._rights[TOPICS] = "allowed" if self._topics else "unknown"
         if before.keys() != self._topics.keys():
             self._asked_at.pop("starts", None)
@@ -139,9 +142,8 @@ class KafkaCollector:
                 self._start.pop(partition, None)
                 self._times.pop(partition, None)
 
-    async def _look_at_groups(self) -> list[Group]:
+    async def _look_at_groups(self, groups: list[Group]) -> list[Group]:
         """Groups with members and commits. Members are asked for when the state changed, else once a minute in turn."""
-        groups = [group for group in await self._client.groups() if group.state not in GONE]
         now = time.monotonic()
         for group in groups:
             known = self._groups.get(group.name)
@@ -166,49 +168,44 @@ class KafkaCollector:
             self._rights[COMMITS] = "denied" if refused or self._shares.refused else "allowed"
         return [group for group in groups if group.name not in refused | self._silent]
 
-    async def _look_at_share_groups(self) -> list[Group]:
-        """Asked for by their own requests; which there are, only now and then."""
-        if self._due("share groups", SOON_SECONDS):
-            await self._shares.find(self._client)
-        groups = [group for group in await self._shares.look(self._client) if group.state not in GONE]
-        return groups
-
     async def _look_at_ends(self) -> tuple[Ends, datetime]:
-        every = [partition for partitions in self._partitions.values() for partition in partitions]
-        if self._due("starts", SLOW_SECONDS if len(every) > FEW_PARTITIONS else STARTS_SECONDS):
-            answer = await self._client.offsets(dict.fromkeys(every, EARLIEST))
-            self._start = {partition: offset for partition, (offset, _) in answer.found.items()}
-        answer = await self._client.offsets(dict.fromkeys(every, LATEST))
-        if len(answer.found) + len(answer.refused) < len(every):
+        every = sum(self._topics.values())
+        if self._due("starts", SLOW_SECONDS if every > FEW_PARTITIONS else STARTS_SECONDS):
+            self._start = (await self._client.edges(EARLIEST)).found
+        ends = await self._client.edges(LATEST)
+        if len(ends.found) + len(ends.refused) < every:
             self._asked_at.pop("topics", None)  # a leader moved: ask who leads now
-        ends = {partition: offset for partition, (offset, _) in answer.found.items()}
-        return Ends(self._start, ends, answer.refused), datetime.now(UTC)
+        return Ends(self._start, ends.found, ends.refused), datetime.now(UTC)
 
     async def _look_at_times(self, groups: list[Group], ends: Ends, now: datetime) -> Mapping[Partition, Times]:
         """Narrow down when the oldest waiting record was written, where something waits: one request a broker."""
-        waiting: dict[Partition, set[int]] = {}
+        waiting: dict[Partition, int] = {}
+        more: dict[Partition, set[int]] = {}
         for group in groups:
             for partition, committed in group.commits.items():
                 end, start = ends.end.get(partition), ends.start.get(partition, 0)
                 if end is None or committed >= end or parse.left(group, partition.topic):
                     continue
                 at = start if start > committed else committed
-                if (known := waiting.get(partition)) is None:
-                    waiting[partition] = {at}
-                else:
-                    known.add(at)
+                if (known := waiting.setdefault(partition, at)) != at:
+                    more.setdefault(partition, {known}).add(at)
         clock = int(now.timestamp() * 1000)
         for partition in self._times.keys() - waiting.keys():
             del self._times[partition]
         questions: dict[Partition, int] = {}
-        for partition, offsets in waiting.items():
+        for partition, offset in waiting.items():
             if (times := self._times.get(partition)) is None:
                 times = self._times[partition] = Times()
             times.saw_end(ends.end[partition], clock)
-            times.forget_before(min(offsets))
-            unclear = [offset for offset in offsets if not times.near(offset, clock)]
-            if unclear:
-                questions[partition] = times.next_question(min(unclear), clock)
+            if partition in more:
+                offsets = sorted(more[partition])
+                times.forget_before(offsets[0])
+                if unclear := [each for each in offsets if not times.near(each, clock)]:
+                    questions[partition] = times.next_question(unclear[0], clock)
+                continue
+            times.forget_before(offset)
+            if not times.near(offset, clock):
+                questions[partition] = times.next_question(offset, clock)
         if questions:
             self._take(await self._client.offsets(questions), questions, ends)
         return self._times
@@ -224,7 +221,7 @@ class KafkaCollector:
             await self._transactions.look(self._client, self._times.keys(), ends, int(now.timestamp() * 1000))
 
     def _take(self, answer: Answer, questions: Mapping[Partition, int], ends: Ends) -> None:
-        for partition, (offset, at) in answer.found.items():
+        for partition, (offset, at) in answer.items():
             known = at is not None and offset >= 0
             self._times[partition].answered(questions[partition], offset if known else None, at, ends.end[partition])
 
@@ -242,8 +239,8 @@ class KafkaCollector:
         at = {place.topic: place for place in places}
         samples = []
         for topic, count in self._topics.items():
-            last = [ends.end.get(partition) for partition in self._partitions[topic]]
-            first = [ends.start.get(partition) for partition in self._partitions[topic]]
+            last = [ends.end.get(partition) for partition in self._client.partitions[topic]]
+            first = [ends.start.get(partition) for partition in self._client.partitions[topic]]
             total = parse.total(last)
             place = at.get(topic)
             of = self._finder.letters_of(place, self._topics, self._groups) if place else ()
@@ -274,28 +271,26 @@ class KafkaCollector:
 
     def _members(self, groups: list[Group], now: datetime) -> list[GroupMembers]:
         """Who is in which group, where that changed since it was told last."""
-        found = []
-        for group in groups:
-            if group.consumers is not None and self._consumers.get(group.name) != group.consumers:
-                self._consumers[group.name] = group.consumers
-                found.append(GroupMembers(self.name, self.system, group.name, now, group.consumers))
-        for gone in self._consumers.keys() - self._groups.keys():
-            del self._consumers[gone]
-        return found
+        there = [
+            GroupMembers(self.name, self.system, group.name, now, group.consumers)
+            for group in groups
+            if group.consumers is not None
+        ]
+        self._news.forget(keep={(name, None) for name in self._groups})
+        return [found for found in there if self._news.is_news(found)]
 
-    def _status(self, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            "ok",
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                "ok",
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

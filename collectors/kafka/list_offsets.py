@@ -4,7 +4,7 @@ The library packs each field by a call of its own; here a topic's partitions are
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -15,15 +15,16 @@ from aiokafka.protocol.types import Schema
 _HEAD, _LENGTH, _COUNT, _ROW = struct.Struct(">ib"), struct.Struct(">h"), struct.Struct(">i"), struct.Struct(">ihqq")
 Asked: TypeAlias = Sequence[tuple[str, Sequence[tuple[int, int]]]]
 """By topic: (partition, time)."""
-Told: TypeAlias = list[tuple[str, list[tuple[int, int, int, int]]]]
-"""By topic: (partition, error, time, offset)."""
+Told: TypeAlias = list[tuple[str, Iterator[tuple[int, int, int, int]]]]
+"""By topic, to be read once: (partition, error, time, offset)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The broker's answer."""
+    """The broker's answer. `size`: its bytes."""
 
     topics: Told
+    size: int
 
 
 class _Answer(Response):  # type: ignore[misc]  # the library ships no types
@@ -39,9 +40,9 @@ class _Answer(Response):  # type: ignore[misc]  # the library ships no types
             name, at = raw[at : at + length].decode(), at + length
             (rows,), at = _COUNT.unpack_from(raw, at), at + 4
             end = at + rows * _ROW.size
-            topics.append((name, list(_ROW.iter_unpack(raw[at:end]))))
+            topics.append((name, _ROW.iter_unpack(raw[at:end])))
             at = end
-        return Offsets(topics)
+        return Offsets(topics, len(raw))
 
 
 class _Shape(RequestStruct):  # type: ignore[misc]  # as above

@@ -6,15 +6,14 @@ Promises: no commit is unknown and not zero, a commit past the end is unknown, l
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 from collectors.kafka.times import Estimate
 from eventflow.domain.observations import GroupMember, LagSample
 
 SYSTEM = "kafka"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SHARE = "share"
+SHARE, KINDLESS = "share", "unknown"
 
 NO_COMMIT = "nothing is committed here yet: where the group begins depends on its auto.offset.reset"
 PAST_END = "the commit lies past the end: the topic was made anew or cut short"
@@ -63,6 +62,8 @@ class Group:
     consumers: tuple[GroupMember, ...] | None = None
     """The members themselves; None while they were not asked for."""
     described_at: float = 0.0
+    coordinator: int | None = None
+    """The broker that listed it, and has its commits; None: not told."""
     commits: dict[Partition, int] = field(default_factory=dict)
     """A share group's: where the first record lies that it has not done."""
     told: dict[Partition, int] = field(default_factory=dict)
@@ -106,8 +107,8 @@ def instant(milliseconds: int | None) -> datetime | None:
     if milliseconds is None or milliseconds < 0:
         return None
     try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
         return None
 
 
@@ -180,12 +181,12 @@ def lags(
     """
     samples = []
     topic, members, has_left, subscriptions = "", None, False, ("",)
-    share, starts, stops = group.kind == SHARE, ends.start, ends.end
+    share, starts, stops, commits, name = group.kind == SHARE, ends.start, ends.end, group.commits, group.name
     for partition in watched(group, partitions):
         if partition.topic != topic:
             topic = partition.topic
             members, has_left, subscriptions = members_on(group, topic), left(group, topic), (topic,)
-        committed, start, end = group.commits.get(partition), starts.get(partition), stops.get(partition)
+        committed, start, end = commits.get(partition), starts.get(partition), stops.get(partition)
         if start is not None and end is not None and start > end:
             start = None  # told before the topic was made anew
         ready, reason = shared(group, partition, start, end) if share else waiting(committed, start, end)
@@ -193,26 +194,22 @@ def lags(
             ready, reason = None, NOT_ALLOWED
         elif has_left and ready != 0:
             ready, reason = None, NOT_ASSIGNED
-        age = None
-        if ready:
-            if proved is not None and (counted := proved(partition, committed, end)) is not None:
-                ready = counted
-            if ready and committed is not None:
-                age = dated(partition, start if start is not None and start > committed else committed)
+        if ready and proved is not None and (counted := proved(partition, committed, end)) is not None:
+            ready = counted
+        oldest, method, error = None, "broker-exact", None
+        if ready and committed is not None:
+            age = dated(partition, start if start is not None and start > committed else committed)
+            if age is not None:
+                oldest, error = instant(age.at), age.error / 1000
+                method = "probe-exact" if age.exact or error <= 1 else "interpolated"
         lost = None if start is None or committed is None else start - committed if start > committed else 0
+        kept = end - start if end is not None and start and (lost or end - start >= MANY) else None
+        settled = group.done.get(partition) if share else committed
+        # By place, as the fields stand: by name each sample takes twice as long.
         samples.append(
             LagSample(
-                source, SYSTEM, topic, group.name, at, ready, str(partition.number),
-                unknown_reason=reason,
-                oldest_at=instant(age.at) if age else None,
-                method=("probe-exact" if age.exact or age.error <= 1000 else "interpolated") if age else "broker-exact",
-                error_seconds=age.error / 1000 if age else None,
-                published_total=end,
-                settled_total=group.done.get(partition) if share else committed,
-                members=members,
-                subscriptions=subscriptions,
-                retained=end - start if end is not None and start and (lost or end - start >= MANY) else None,
-                lost=lost,
+                source, SYSTEM, topic, name, at, ready, str(partition.number), None, None, reason, oldest, method,
+                error, end, None, settled, members, False, None, subscriptions, kept, lost,
             )
         )  # fmt: skip
     return samples

@@ -11,7 +11,7 @@ import confluent_kafka as rd
 
 from collectors.base import CollectorError, Outgoing, Receivers
 from collectors.kafka.client import Client, NotAllowedError
-from collectors.kafka.parse import raw
+from collectors.kafka.parse import KINDLESS, raw
 from collectors.kafka.share_groups import ShareGroups
 
 SEND_SECONDS = 8.0
@@ -43,11 +43,11 @@ class KafkaReplayer:
         """Every group that has committed on `destination` or has members on it; share groups too."""
         client, shares = await self._connected(), ShareGroups()
         try:
-            groups = [found for found in await client.groups() if found.kind in ("classic", "consumer", "unknown")]
+            listed = await client.groups()
+            groups = [found for found in listed if found.kind in ("classic", "consumer", KINDLESS)]
             await client.describe(groups)
             await client.commits(groups)
-            await shares.find(client)
-            groups += await shares.look(client)
+            groups += await shares.look(client, listed)
         except CollectorError:
             await self.close()
             raise

@@ -8,58 +8,30 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-from aiokafka.errors import GroupCoordinatorNotAvailableError, IncompatibleBrokerVersion, KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
-    CompactString,
     Int16,
     Int32,
     Int64,
     Schema,
-    TaggedFields,
 )
 
-from collectors.base import CollectorError
 from collectors.kafka import parse
 from collectors.kafka.client import Client
+from collectors.kafka.group_requests import TAGS, TEXT
 from collectors.kafka.parse import SHARE, Group, Offsets, Partition
 
-GROUP_COORDINATOR = 0
 NOT_ALLOWED = {29, 30}
-TEXT, TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]  # the library ships no types
     @classmethod
     def decode(cls, data: BytesIO) -> bytes:
         return data.read(16)
-
-
-class _ListAnswer(Response):  # type: ignore[misc]  # as above
-    API_KEY, API_VERSION = 16, 5
-    SCHEMA = Schema(
-        ("throttle", Int32),
-        ("error", Int16),
-        ("groups", CompactArray(("name", TEXT), ("protocol", TEXT), ("state", TEXT), ("type", TEXT), TAGS)),
-        TAGS,
-    )
-
-
-class _ListShape(RequestStruct):  # type: ignore[misc]  # as above
-    FLEXIBLE_VERSION, API_KEY, API_VERSION, RESPONSE_TYPE = True, 16, 5, _ListAnswer
-    SCHEMA = Schema(("states", CompactArray(TEXT)), ("types", CompactArray(TEXT)), TAGS)
-
-
-class ListShareGroups(Request[_ListShape]):  # type: ignore[misc]  # as above
-    """Which share groups a broker coordinates."""
-
-    API_KEY = 16
-
-    def build(self, shape: type[_ListShape]) -> _ListShape:
-        return shape([], ["share"], {})
 
 
 _PLACES = CompactArray(("id", _Uuid), ("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)
@@ -166,34 +138,21 @@ class DescribeShareGroupOffsets(Request[_OffsetsShapeV0 | _OffsetsShapeV1]):  # 
 
 
 class ShareGroups:
-    """The cluster's share groups and where each is coordinated."""
+    """What a look at the cluster's share groups leaves to remember."""
 
     def __init__(self) -> None:
         self.refused = False
-        self._coordinators: dict[str, int] = {}
         self._done: dict[tuple[str, Partition], tuple[int, int]] = {}
 
-    async def find(self, client: Client) -> None:
-        """Which there are; one request a broker."""
-        found: set[str] = set()
-        try:
-            for node in client.nodes():
-                found |= {group[0] for group in (await client.ask(node, ListShareGroups())).groups}
-        except (IncompatibleBrokerVersion, NotImplementedError):
-            found = set()  # older than 3.8, so it has none
-        self._coordinators = {name: self._coordinators.get(name, -1) for name in found}
-
-    async def look(self, client: Client) -> list[Group]:
+    async def look(self, client: Client, listed: Iterable[Group]) -> list[Group]:
         """Their members, starts and lag; two requests a coordinator. One that can't be asked now is left out."""
         self.refused = False
-        await self._locate(client)
         by_node: dict[int, list[str]] = {}
-        for name, node in self._coordinators.items():
-            by_node.setdefault(node, []).append(name)
+        for group in listed:
+            if group.kind == SHARE and group.coordinator is not None:
+                by_node.setdefault(group.coordinator, []).append(group.name)
         groups: list[Group] = []
         for node, names in by_node.items():
-            if node < 0:
-                continue
             try:
                 told = {group.name: group for group in await self._described(client, node, names)}
                 answer = await client.ask(node, DescribeShareGroupOffsets(names))
@@ -218,19 +177,11 @@ class ShareGroups:
                 group.done[partition] = max(end - lag, done) if start >= earlier else end - lag
                 self._done[group.name, partition] = start, group.done[partition]
 
-    async def _locate(self, client: Client) -> None:
-        for name, node in self._coordinators.items():
-            if node < 0:
-                try:
-                    self._coordinators[name] = await client.coordinator(GROUP_COORDINATOR, name)
-                except (GroupCoordinatorNotAvailableError, KafkaError, CollectorError):
-                    continue  # only being chosen: the next cycle asks again
-
     async def _described(self, client: Client, node: int, names: list[str]) -> Iterable[Group]:
         found = []
         for error, _, name, state, _, _, _, members, *_ in (await client.ask(node, DescribeShareGroups(names))).groups:
             if error:
-                self._failed(name, error)
+                self.refused |= error in NOT_ALLOWED  # else it moved or is gone: the next list tells
                 continue
             group = Group(name, SHARE, state.lower(), members=len(members))
             consumers = []
@@ -247,7 +198,7 @@ class ShareGroups:
     def _take(self, groups: dict[str, Group], answers: Iterable[Any]) -> None:
         for name, topics, error, *_ in answers:
             if error:
-                self._failed(name, error)
+                self.refused |= error in NOT_ALLOWED
                 groups.pop(name, None)
                 continue
             for topic, _, partitions, _ in topics:
@@ -255,9 +206,3 @@ class ShareGroups:
                     if not failed and start >= 0 and name in groups:
                         groups[name].commits[Partition(topic, number)] = start
                         groups[name].told[Partition(topic, number)] = lag[0] if lag else -1
-
-    def _failed(self, name: str, error: int) -> None:
-        if error in NOT_ALLOWED:
-            self.refused = True
-        else:
-            self._coordinators[name] = -1  # moved, or gone

@@ -6,6 +6,7 @@ than t, and the named one's own time is known. With rising timestamps each answe
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 KEPT = 64
 NEAR_MS = 1000
@@ -14,8 +15,7 @@ SLACK_MS = 1000
 """Between the writer's clock, the broker's and ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The record's time in ms since the epoch, and how wrong it may be either way."""
 
     at: int

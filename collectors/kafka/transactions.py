@@ -24,7 +24,7 @@ class Transactions:
         if not waiting:
             return
         stable = await client.offsets(dict.fromkeys(waiting, -1), COMMITTED)
-        for partition, (offset, _) in stable.found.items():
+        for partition, (offset, _) in stable.items():
             end = ends.end.get(partition, offset)
             if offset >= end:
                 continue

@@ -5,18 +5,19 @@ can't be seen is said in the status, with the right that is missing. Ephemeral c
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.cost import Cost
+from collectors.members import MemberNews
 from collectors.nats import parse
 from collectors.nats.client import Client, GoneError, NotAllowedError
 from collectors.nats.letters import ADVISORY_SUBJECTS, Letters, Look
 from collectors.nats.places import Finder, Known, Place, Stream
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, Observation, SourceStatus
 
 POLL_SECONDS = 2.0
 MAX_SUBJECTS = 1000
@@ -27,7 +28,10 @@ LIST, CONSUMERS, READ, ADVISORIES = "list streams", "list consumers", "read mess
 
 
 class NatsCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -50,6 +54,7 @@ class NatsCollector:
         """Where each consumer stood, and when its oldest waiting message was stored."""
         self._listening: set[str] = set()
         self._crowded: set[str] = set()
+        self._news = MemberNews()
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -60,6 +65,7 @@ class NatsCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, CONSUMERS, READ), "unknown")
         self._listening.clear()
+        self._news.forget()
         self.forget_positions()
         try:
             await self._client.connect()
@@ -77,7 +83,7 @@ class NatsCollector:
             self._rights[READ] = "denied"
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         self._client.check()
         streams, server_now = await self._streams(emit)
         now = _now()
@@ -95,17 +101,17 @@ class NatsCollector:
                 )
             except NotAllowedError:
                 self._rights[READ] = "denied"
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     # What the server tells
 
     async def _streams(self, emit: Emit) -> tuple[list[Stream], datetime | None]:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             found = await self._client.streams()
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
-            await emit([self._status("blind", started, calls, received)])
+            await emit([self._status("blind", cost)])
             raise CollectorError(f"can't list streams: {refusal}") from None
         self._rights[LIST] = "allowed"
         streams = await asyncio.gather(*(self._stream(info) for info in found))
@@ -196,12 +202,12 @@ class NatsCollector:
 
     async def _lags(
         self, streams: list[Stream], consumers: Mapping[str, list[dict[str, Any]]], now: datetime
-    ) -> list[LagSample]:
+    ) -> list[Observation]:
         pairs = [(stream, consumer) for stream in streams for consumer in consumers.get(stream.name, ())]
         there = {(stream.name, str(consumer.get("name", ""))) for stream, consumer in pairs}
         self._positions = {key: known for key, known in self._positions.items() if key in there}
         oldest = await asyncio.gather(*(self._oldest(stream, consumer) for stream, consumer in pairs))
-        return [
+        lags = [
             parse.lag(
                 self.name,
                 {"config": stream.config, "state": stream.state},
@@ -212,6 +218,9 @@ class NatsCollector:
             )
             for (stream, consumer), at in zip(pairs, oldest, strict=True)
         ]
+        readers = [parse.readers(self.name, lag, pair[1]) for lag, pair in zip(lags, pairs, strict=True)]
+        self._news.forget(keep={(lag.group, lag.destination) for lag in lags})
+        return [*lags, *(found for found in readers if self._news.is_news(found))]
 
     async def _oldest(self, stream: Stream, consumer: Mapping[str, Any]) -> datetime | None:
         """When the oldest message not done by this consumer was stored: one read per filter, only if one waits."""
@@ -241,19 +250,18 @@ class NatsCollector:
         """Ask for each consumer's oldest message again, as if all had moved."""
         self._positions.clear()
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            _now(),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                _now(),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from eventflow.domain.observations import LagSample
+from eventflow.domain.observations import GroupMembers, LagSample
 
 SYSTEM = "nats"
+NOT_TOLD = "JetStream does not tell who reads, nor how many share a queue group: spans do."
+ACKNOWLEDGES = {"explicit": "each message", "all": "all up to a message", "none": "nothing: delivered is done"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,24 @@ def waiting_position(consumer: Mapping[str, Any], given_up: frozenset[int] | set
     while seq in given_up:
         seq += 1
     return seq if seq <= delivered else None
+
+
+def readers(source: str, lag: LagSample, consumer: Mapping[str, Any]) -> GroupMembers:
+    """What JetStream tells of a consumer's readers: how they get messages and whether somebody is there, never who."""
+    config = consumer.get("config") or {}
+    told: dict[str, object] = {}
+    if to := config.get("deliver_subject"):
+        told["pushed to"], told["queue group"] = to, config.get("deliver_group")
+        told["somebody subscribed"] = "yes" if consumer.get("push_bound") else "no"
+    else:
+        told["pulls waiting"] = integer(consumer.get("num_waiting"))
+        told["most pulls waiting"] = config.get("max_waiting")
+    told["acknowledges"] = ACKNOWLEDGES.get(str(config.get("ack_policy")))
+    told["most unacknowledged"] = config.get("max_ack_pending")
+    told["most deliveries"] = config.get("max_deliver") if (integer(config.get("max_deliver")) or 0) > 0 else None
+    told["leader"] = (consumer.get("cluster") or {}).get("leader")
+    words = tuple((name, str(value)[:200]) for name, value in told.items() if value not in (None, ""))
+    return GroupMembers(source, SYSTEM, lag.group, lag.at, None, lag.destination, words, NOT_TOLD)
 
 
 def lag(

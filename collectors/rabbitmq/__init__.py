@@ -31,6 +31,4 @@ def collector(
     return RabbitMqCollector(name, url, seconds, correlation_keys=correlation_keys)
 
 
-def replayer(name: str, url: str) -> RabbitMqReplayer:
-    """What puts messages back into the queue where they failed."""
-    return RabbitMqReplayer(name, url)
+replayer = RabbitMqReplayer

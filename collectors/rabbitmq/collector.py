@@ -17,10 +17,12 @@ from typing import Any
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.cost import Cost
 from collectors.rabbitmq import letters, parse
 from collectors.rabbitmq.amqp import Amqp
 from collectors.rabbitmq.client import Client, NotAllowedError
 from collectors.rabbitmq.parse import Details, Numbers, Queue
+from collectors.rabbitmq.readers import Readers
 from collectors.rabbitmq.routes import Map, Route, settings
 from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
 
@@ -75,6 +77,7 @@ class RabbitMqCollector:
         self._page = 1
         self._detailed_at = 0.0
         self._silent: str = ""
+        self._readers = Readers()
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
@@ -82,6 +85,7 @@ class RabbitMqCollector:
         if self._client.address.metrics:
             self._rights[METRICS] = "unknown"
         self._shape, self._details, self._page, self._detailed_at = None, {}, 1, 0.0
+        self._readers.forget()
         try:
             overview = await self._client.connect()
             self._version = str(overview.get("rabbitmq_version", ""))
@@ -93,7 +97,7 @@ class RabbitMqCollector:
                 await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         clock = time.monotonic()
         try:
             shape = self._shape
@@ -104,7 +108,7 @@ class RabbitMqCollector:
                 shape = self._shape = await self._look(clock)
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
-            await emit([self._status("blind", started, calls, received)])
+            await emit([self._status("blind", cost)])
             where = self._client.address
             raise CollectorError(
                 f"can't list the queues of vhost {where.vhost[:100]}: give the user permissions there "
@@ -112,10 +116,11 @@ class RabbitMqCollector:
             ) from None
         now = datetime.now(UTC)
         samples: list[Observation] = [*self._destinations(shape, told, now), *self._lags(shape, told, now)]
+        samples += await self._readers.look(self._client, self.name, told, clock, now)
         if samples:
             await emit(samples)
         await self._take(shape, told, emit, now)
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     async def _take(self, shape: Shape, told: Mapping[str, Numbers], emit: Emit, now: datetime) -> None:
         """Letters of the queues that an operator named. Storing just worked, so it will most likely do so again."""
@@ -263,18 +268,17 @@ class RabbitMqCollector:
                 subscriptions=(name, *shape.bound.get(name, ())),
             )  # fmt: skip
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+            )
         )
 
     def _remarks(self) -> list[str]:

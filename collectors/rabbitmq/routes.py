@@ -44,13 +44,13 @@ class Map:
     def of(cls, exchanges: object, bindings: object, queues: Iterable[str]) -> "Map":
         """From the management API's lists."""
         found = cls(queues=set(queues))
-        for one in _dicts(exchanges):
+        for one in dicts(exchanges):
             name = str(one.get("name", ""))
             found.exchanges[name] = str(one.get("type", ""))
             alternate = (one.get("arguments") or {}).get("alternate-exchange")
             if isinstance(alternate, str):
                 found.alternates[name] = alternate
-        for one in _dicts(bindings):
+        for one in dicts(bindings):
             binding = Binding(
                 str(one.get("source", "")),
                 str(one.get("destination", "")),
@@ -139,5 +139,6 @@ def settings(arguments: object, policy: object) -> dict[str, Any]:
     return merged
 
 
-def _dicts(answer: object) -> list[dict[str, Any]]:
+def dicts(answer: object) -> list[dict[str, Any]]:
+    """The rows of an answer."""
     return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []

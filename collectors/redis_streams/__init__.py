@@ -6,26 +6,10 @@ One server a source: of a cluster, each primary is a source of its own. Rights t
 `+scan +xinfo +xpending +xrange +info` on the streams' keys, and `+xadd` for replays.
 """
 
-from collections.abc import Mapping, Sequence
-
-from collectors.redis_streams.collector import POLL_SECONDS, RedisStreamsCollector
+from collectors.redis_streams.collector import RedisStreamsCollector
 from collectors.redis_streams.replay import RedisStreamsReplayer
 
 __all__ = ["RedisStreamsCollector", "RedisStreamsReplayer", "collector", "replayer"]
 
-
-def collector(
-    name: str,
-    url: str,
-    seconds: float = POLL_SECONDS,
-    *,
-    correlation_keys: Sequence[str] = (),
-    resume: Mapping[str, int] | None = None,
-) -> RedisStreamsCollector:
-    """The collector of source `name`. `resume` is what an earlier collector's `cursors` said."""
-    return RedisStreamsCollector(name, url, seconds, correlation_keys=correlation_keys, resume=resume)
-
-
-def replayer(name: str, url: str) -> RedisStreamsReplayer:
-    """What appends messages to streams."""
-    return RedisStreamsReplayer(name, url)
+collector = RedisStreamsCollector
+replayer = RedisStreamsReplayer

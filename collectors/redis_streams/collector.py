@@ -6,9 +6,11 @@ a bounded part of the key space; what can't be seen is said in the status, with 
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from collectors.base import CollectorError, Emit, poll
+from collectors.cost import Cost
+from collectors.members import MemberNews
 from collectors.redis_streams import parse
 from collectors.redis_streams.backlog import Backlogs, Ready
 from collectors.redis_streams.client import Client
@@ -16,19 +18,24 @@ from collectors.redis_streams.letters import Letters, Look, Place
 from collectors.redis_streams.parse import Group, Stream
 from collectors.redis_streams.ranks import EntryId, text
 from collectors.redis_streams.resp import Command, Refusal
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, GroupMembers, LagSample, Observation, SourceStatus
 
 POLL_SECONDS = 2.0
 SCAN_KEYS = 1000
 SCANS_A_CYCLE = 20
 """Walking 20,000 keys takes the server some 25 ms."""
-IDLE_MS = 60_000
+IDLE = timedelta(seconds=60)
+MEMBERS_SECONDS = 60.0
+"""How often the consumers of every group are asked for; those of a group that has something to do in every cycle."""
 
 LIST, GROUPS, PENDING, READ = "list streams", "read groups", "read pending entries", "read entries"
 
 
 class RedisStreamsCollector:
-    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing."""
+    """One source. Keeps its cursors over restarts of `run`, so that a lost connection loses nothing.
+
+    `resume` is what an earlier collector's `cursors` said.
+    """
 
     system = parse.SYSTEM
 
@@ -52,6 +59,10 @@ class RedisStreamsCollector:
         self._cursor: bytes = b"0"
         self._unseen: set[str] = set()
         self._lost: dict[str, int] = {}
+        self._members_at: dict[tuple[bytes, bytes], tuple[float, int]] = {}
+        """When each group's consumers were asked for last, and how many there were."""
+        self._news = MemberNews()
+        self._readers: list[GroupMembers] = []
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -62,6 +73,8 @@ class RedisStreamsCollector:
         """Observe until cancelled."""
         self._rights = dict.fromkeys((LIST, GROUPS, PENDING, READ), "unknown")
         self._passing, self._cursor = set(), b"0"
+        self._members_at.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             await self._probe()
@@ -89,7 +102,7 @@ class RedisStreamsCollector:
         self._backlogs.denied = self._rights[READ] == "denied"
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         await self._find(emit)
         found = await self._streams()
         streams, now = [stream for stream, _ in found], datetime.now(UTC)
@@ -97,13 +110,13 @@ class RedisStreamsCollector:
         places = self._letters.places(streams)
         samples: list[Observation] = [*self._destinations(streams, places, now), *await self._lags(found, now)]
         if samples:
-            await emit(samples)
+            await emit([*samples, *self._readers])
         if self._rights[READ] != "denied":
             groups = {parse.shown(group.name) for _, theirs in found for group in theirs}
             denied = await self._letters.read(Look(self._client, places, groups, {s.name for s in streams}, emit, now))
             if denied:
                 self._rights[READ] = "denied"
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     # What the server tells
 
@@ -113,13 +126,13 @@ class RedisStreamsCollector:
             self._keys = dict.fromkeys(parse.raw(name) for name in self._client.address.streams)
             return
         for _ in range(SCANS_A_CYCLE):
-            started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+            cost = Cost(self._client)
             [answer] = await self._client.ask([("SCAN", self._cursor, "COUNT", SCAN_KEYS, "TYPE", "stream")])
             if isinstance(answer, Refusal):
                 if answer.code != "NOPERM":
                     raise self._client.refused("SCAN", answer)
                 self._rights[LIST] = "denied"
-                await emit([self._status("blind", started, calls, received)])
+                await emit([self._status("blind", cost)])
                 raise CollectorError("can't list streams: allow +scan, or name them in the URL with ?streams=a+b")
             self._cursor, keys = answer
             self._passing.update(keys)
@@ -172,7 +185,8 @@ class RedisStreamsCollector:
             i for i, ((_, group), ready) in enumerate(zip(asked, told, strict=True)) if ready.count or group.pending
         ]
         oldest = dict(zip(waiting, await self._oldest([(*asked[i], told[i]) for i in waiting]), strict=True))
-        members = dict(zip(waiting, await self._members([asked[i] for i in waiting]), strict=True))
+        known = await self._members(asked, set(waiting), now)
+        members = {i: parse.active(there.members, now - IDLE) for i, there in known.items() if i in oldest}
         self._lost = {}
         samples = []
         for index, ((stream, group), ready) in enumerate(zip(asked, told, strict=True)):
@@ -192,6 +206,8 @@ class RedisStreamsCollector:
                     subscriptions=(stream.name,),
                 )
             )  # fmt: skip
+        self._news.forget(keep={(parse.shown(group.name), stream.name) for stream, group in asked})
+        self._readers = [one for one in known.values() if one.members is not None and self._news.is_news(one)]
         return samples
 
     async def _oldest(self, waiting: Sequence[tuple[Stream, Group, Ready]]) -> list[EntryId | None]:
@@ -222,29 +238,58 @@ class RedisStreamsCollector:
             found.append(first)
         return min((one for one in found if one is not None), default=None)
 
-    async def _members(self, waiting: Sequence[tuple[Stream, Group]]) -> list[int | None]:
-        """Consumers heard of lately. Where nothing waits a blocked reader can't be told from one that left."""
-        answers = await self._client.ask([("XINFO", "CONSUMERS", stream.key, group.name) for stream, group in waiting])
-        return [parse.active(answer, IDLE_MS) for answer in answers]
+    async def _members(
+        self, asked: Sequence[tuple[Stream, Group]], waiting: set[int], now: datetime
+    ) -> dict[int, GroupMembers]:
+        """Consumers of the groups that have something to do, that got more or fewer, or that were not asked for lately.
+
+        How many of them are there is told only of the first: where nothing waits, a blocked reader can't be told from
+        one that left.
+        """
+        clock = time.monotonic()
+        before, self._members_at = self._members_at, {}
+        due = sorted((before.get((s.key, g.name), (0.0, -1))[0], i) for i, (s, g) in enumerate(asked))
+        share = max(1, int(len(asked) * self.seconds / MEMBERS_SECONDS) + 1)
+        turn = {i for at, i in due[:share] if clock - at >= MEMBERS_SECONDS}
+        chosen = []
+        for i, (stream, group) in enumerate(asked):
+            key = stream.key, group.name
+            at, many = before.get(key, (0.0, group.consumers))
+            if i in waiting or i in turn or many != group.consumers:
+                chosen.append(i)
+                at = clock
+            self._members_at[key] = at, group.consumers
+        commands: list[Command] = [("XINFO", "CONSUMERS", asked[i][0].key, asked[i][1].name) for i in chosen]
+        answers = await self._client.ask(commands)
+        return {
+            i: GroupMembers(
+                self.name,
+                self.system,
+                parse.shown(asked[i][1].name),
+                now,
+                parse.consumers(answer, now),
+                destination=asked[i][0].name,
+            )
+            for i, answer in zip(chosen, answers, strict=True)
+        }
 
     def _note(self, right: str, answer: object) -> None:
         denied = isinstance(answer, Refusal) and answer.code == "NOPERM"
         if denied or self._rights[right] == "unknown":
             self._rights[right] = "denied" if denied else "allowed"
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
-            cursors=self.cursors,
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+                cursors=self.cursors,
+            )
         )
 
     def _remarks(self) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collectors.redis_streams.ranks import EntryId, entry_id
+from eventflow.domain.observations import GroupMember
 
 SYSTEM = "redis"
 
@@ -151,12 +152,34 @@ def moment(found: EntryId | None, now: datetime) -> datetime | None:
     return at if _EARLIEST <= at <= now + _AHEAD else None
 
 
-def active(answer: object, idle_ms: int) -> int | None:
-    """How many consumers of XINFO CONSUMERS were heard of within `idle_ms`."""
+def consumers(answer: object, now: datetime) -> tuple[GroupMember, ...] | None:
+    """The answer of XINFO CONSUMERS. When one got something at last, Redis tells from 7.2 on."""
     if not isinstance(answer, list):
         return None
-    idles = [integer(pairs(one).get(b"idle")) for one in answer]
-    return sum(1 for idle in idles if idle is not None and idle <= idle_ms)
+    found = []
+    for one in answer:
+        told = pairs(one)
+        found.append(
+            GroupMember(
+                shown(told.get(b"name")),
+                in_flight=integer(told.get(b"pending")),
+                active_at=_ago(integer(told.get(b"idle")), now),
+                got_at=_ago(integer(told.get(b"inactive")), now),
+            )
+        )
+    return tuple(sorted(found, key=lambda member: member.id))
+
+
+def _ago(milliseconds: int | None, now: datetime) -> datetime | None:
+    try:
+        return None if milliseconds is None or milliseconds < 0 else now - timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+def active(found: Sequence[GroupMember] | None, since: datetime) -> int | None:
+    """How many were heard of since then."""
+    return None if found is None else sum(1 for one in found if one.active_at is not None and one.active_at >= since)
 
 
 def message(found: Entry) -> tuple[tuple[tuple[str, str], ...], bytes]:

@@ -28,6 +28,4 @@ def collector(
     return SqsCollector(name, url, seconds, correlation_keys=correlation_keys)
 
 
-def replayer(name: str, url: str) -> SqsReplayer:
-    """What sends messages to queues."""
-    return SqsReplayer(name, url)
+replayer = SqsReplayer

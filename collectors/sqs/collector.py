@@ -14,10 +14,12 @@ from functools import partial
 
 from collectors.base import CollectorError, Emit, poll
 from collectors.conventions import dead_letters
+from collectors.cost import Cost
+from collectors.members import MemberNews
 from collectors.sqs import letters, parse
 from collectors.sqs.client import Client, NotAllowedError
 from collectors.sqs.parse import Queue
-from eventflow.domain.observations import DestinationSample, LagSample, Observation, SourceStatus
+from eventflow.domain.observations import DestinationSample, GroupMembers, LagSample, Observation, SourceStatus
 
 POLL_SECONDS = 30.0
 SHAPE_SECONDS = 120.0
@@ -25,6 +27,10 @@ SHAPE_SECONDS = 120.0
 AGE_SECONDS = 60.0
 AGE_ERROR_SECONDS = 60.0
 
+NOT_TOLD = (
+    "SQS tells neither who receives nor how many messages came or went, and what waits at two moments does not tell "
+    "it either: readers and rates are known from spans."
+)
 LIST, NUMBERS, SOURCES, AGES = "list queues", "read queue attributes", "list dead-letter sources", "read ages"
 
 
@@ -57,6 +63,7 @@ class SqsCollector:
         self._unseen: set[str] = set()
         self._left: dict[str, str] = {}
         self._hasty: list[str] = []
+        self._news = MemberNews()
 
     async def run(self, emit: Emit) -> None:
         """Observe until cancelled."""
@@ -64,6 +71,7 @@ class SqsCollector:
         if self._client.address.cloudwatch:
             self._rights[AGES] = "unknown"
         self._asked_at.clear()
+        self._news.forget()
         try:
             await self._client.connect()
             await poll(lambda: self._cycle(emit), self.seconds)
@@ -71,7 +79,7 @@ class SqsCollector:
             await self._client.close()
 
     async def _cycle(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         new = self._due("shape", SHAPE_SECONDS)
         if new:
             await self._list(emit)
@@ -80,10 +88,11 @@ class SqsCollector:
         now = datetime.now(UTC)
         await self._look_at_ages(queues, now)
         samples: list[Observation] = [*self._destinations(queues, now), *self._lags(queues, now)]
+        samples += self._readers(queues, now)
         if samples:
             await emit(samples)
         await self._take(queues, emit, now)
-        await emit([self._status("ok", started, calls, received)])
+        await emit([self._status("ok", cost)])
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -95,12 +104,12 @@ class SqsCollector:
     # What SQS tells
 
     async def _list(self, emit: Emit) -> None:
-        started, calls, received = time.perf_counter(), self._client.calls, self._client.received_bytes
+        cost = Cost(self._client)
         try:
             self._shape.urls = sorted(await self._client.queue_urls())
         except NotAllowedError as refusal:
             self._rights[LIST] = "denied"
-            await emit([self._status("blind", started, calls, received)])
+            await emit([self._status("blind", cost)])
             raise CollectorError(
                 f"can't find queues: allow {refusal.action}, or name them in the URL with ?queues=a+b"
             ) from None
@@ -222,18 +231,28 @@ class SqsCollector:
             )  # fmt: skip
         return samples
 
-    def _status(self, state: str, started: float, calls: int, received: int) -> SourceStatus:
-        return SourceStatus(
-            self.name,
-            self.system,
-            state,
-            datetime.now(UTC),
-            message=" ".join(self._remarks()),
-            address=self._client.address.shown,
-            rights=dict(self._rights),
-            calls=self._client.calls - calls,
-            received_bytes=self._client.received_bytes - received,
-            cycle_seconds=time.perf_counter() - started,
+    def _readers(self, queues: Sequence[Queue], now: datetime) -> list[GroupMembers]:
+        """That nobody is named, and no rate: what waits says neither what came nor what went."""
+        found = []
+        for queue in queues:
+            told = {"delayed": queue.delayed, "most receives": queue.max_receives}
+            words = tuple((name, str(count)) for name, count in told.items() if count is not None)
+            if queue.name not in self._shape.letters:
+                found.append(GroupMembers(self.name, self.system, queue.name, now, None, queue.name, words, NOT_TOLD))
+        self._news.forget(keep={(queue.name, queue.name) for queue in queues})
+        return [one for one in found if self._news.is_news(one)]
+
+    def _status(self, state: str, cost: Cost) -> SourceStatus:
+        return cost.on(
+            SourceStatus(
+                self.name,
+                self.system,
+                state,
+                datetime.now(UTC),
+                message=" ".join(self._remarks()),
+                address=self._client.address.shown,
+                rights=dict(self._rights),
+            )
         )
 
     def _remarks(self) -> list[str]:

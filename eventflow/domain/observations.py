@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from eventflow.domain.columns import SpanColumns
@@ -134,9 +134,10 @@ class SpanBatch:
     packed: tuple[str, bytes] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LagSample:
+class LagSample(NamedTuple):
     """How far one consumer group is behind on one destination (and partition), as the broker tells it.
+
+    A tuple, because ten thousand of them are made every few seconds: a frozen dataclass takes twice the time.
 
     ready        messages waiting for a first delivery, None if unknown (then `unknown_reason` says why)
     in_flight    delivered, not acknowledged
@@ -177,23 +178,41 @@ class LagSample:
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """A consumer of a group. `partitions`: (destination, partition) that it reads alone now."""
+    """A consumer of a group, as far as the broker tells.
+
+    partitions  (destination, partition) that it reads alone now
+    in_flight   delivered to it, not acknowledged
+    active_at   when the broker last heard of it; `got_at` when it last got or settled a message
+    told        what else the broker tells of it, in words: (name, value)
+    """
 
     id: str
     client: str = ""
     host: str = ""
     partitions: tuple[tuple[str, str], ...] = ()
+    in_flight: int | None = None
+    active_at: datetime | None = None
+    got_at: datetime | None = None
+    told: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMembers:
-    """Who is in a consumer group, and who reads what there, as the broker tells it; on all its destinations at once."""
+    """Who is in a consumer group, and who reads what there, as the broker tells it.
+
+    members      None: not told; then `note` says why
+    destination  the only one that this is about; None: all that the group reads
+    told         what the broker tells of the group's readers together, in words: (name, value)
+    """
 
     source: str
     system: str
     group: str
     at: datetime
-    members: tuple[GroupMember, ...]
+    members: tuple[GroupMember, ...] | None
+    destination: str | None = None
+    told: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

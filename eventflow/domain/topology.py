@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from eventflow.domain import topology_health as health
+from eventflow.domain import topology_queues
 from eventflow.domain.edge import EdgeKey, EdgeStats
 from eventflow.domain.replay import nats_match
 from eventflow.domain.topology_health import IDLE, Health
@@ -26,6 +27,7 @@ from eventflow.domain.topology_model import (
     place_id,
     service_id,
 )
+from eventflow.domain.topology_queues import Seen
 
 LEAST_SECONDS = 10.0
 """A system younger than the window is measured over its age, but never over less than this."""
@@ -90,20 +92,21 @@ def build(
     age = (now - min(firsts)).total_seconds() if firsts else window_seconds
     joined = _Builder(groups, destinations, max(LEAST_SECONDS, min(window_seconds, age)))
     joined.dead = {(one.system, one.name) for one in destinations if one.dead_letters_of}
-    ordered = sorted(edges, key=lambda stats: stats.key)
-    for stats in ordered:
-        if stats.key.kind != "consume":
-            _publish(joined, stats)
-    for stats in ordered:
-        if stats.key.kind == "consume" and (stats.key.system, stats.key.destination) not in joined.dead:
-            _consume(joined, stats)
+    ordered = sorted(topology_queues.joined(edges, groups), key=lambda seen: seen.stats.key)
+    for one in ordered:
+        if one.stats.key.kind != "consume":
+            _publish(joined, one)
+    for one in ordered:
+        key = one.stats.key
+        if key.kind == "consume" and (key.system, key.destination) not in joined.dead:
+            _consume(joined, one)
     _configured(joined)
     _ramps(joined, dead_letters)
     return _read(joined, window_seconds)
 
 
-def _publish(joined: _Builder, stats: EdgeStats) -> None:
-    key = stats.key
+def _publish(joined: _Builder, seen: Seen) -> None:
+    stats, key = seen.stats, seen.stats.key
     service = key.service or "unknown service"
     joined.seen.add(service)
     if key.kind == "dead-letter" or (key.system, key.destination) in joined.dead:
@@ -125,12 +128,13 @@ def _publish(joined: _Builder, stats: EdgeStats) -> None:
             rate=stats.count / joined.seconds,
             processing_p95=stats.processing.p95,
             health=verdict,
+            spans=seen.keys,
         )
     )
 
 
-def _consume(joined: _Builder, stats: EdgeStats) -> None:
-    key = stats.key
+def _consume(joined: _Builder, seen: Seen) -> None:
+    stats, key = seen.stats, seen.stats.key
     group = key.group or _only_group(joined, key.system, key.destination, key.service) or "no group named"
     service = key.service or group
     joined.seen.add(service)
@@ -157,6 +161,7 @@ def _consume(joined: _Builder, stats: EdgeStats) -> None:
             wait_p95=stats.wait.p95,
             processing_p95=stats.processing.p95,
             health=verdict,
+            spans=seen.keys,
         )
     )
 

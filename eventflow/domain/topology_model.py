@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from eventflow.domain import topology_health as health
+from eventflow.domain.edge import EdgeKey
 from eventflow.domain.topology_health import IDLE, Health, Level
 
 Evidence: TypeAlias = Literal["seen", "configured", "both"]
@@ -136,7 +137,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection with its numbers. `port` is the group row it ends at. None is not known."""
+    """A connection with its numbers. `port` is the group row it ends at. None is not known.
+
+    `spans` is what spans call it, which may be another name than the broker's: the keys of its sums.
+    """
 
     id: str
     kind: Kind
@@ -158,6 +162,7 @@ class Edge:
     age_seconds: float | None = None
     trend: int = 0
     health: Health = health.OK
+    spans: tuple[EdgeKey, ...] = ()
 
     @property
     def error_ratio(self) -> float | None:

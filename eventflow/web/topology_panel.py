@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
-from eventflow.domain.edge import EdgeKey
 from eventflow.domain.topology_health import Health
 from eventflow.domain.topology_model import Edge, GroupRow, Place, Ramp, Service, Topology
 from eventflow.store.queries import lag as lag_queries
@@ -93,12 +92,15 @@ def _failing(edges: Iterable[Edge]) -> tuple[str, str, str]:
     return "Failing", formats.percent(errors / count if count else None), level
 
 
+def _called(edge: Edge) -> str:
+    """The destination as spans call it, where they agree."""
+    names = {key.destination for key in edge.spans} or {edge.destination}
+    return names.pop() if len(names) == 1 else ""
+
+
 def _rates(wanted: Iterable[Edge], now: datetime, title: str) -> Chart:
     """Messages per second over the last hour, summed over edges."""
-    keys = {
-        EdgeKey("publish" if e.kind == "publish" else "consume", e.service, e.system, e.destination, e.group)
-        for e in wanted
-    }
+    keys = {key for edge in wanted for key in edge.spans}
     series = rollups.edge_series(now - HISTORY, now, STEP_SECONDS)
     points = [found for key, found in series.items() if key in keys]
     # The last step has only begun.
@@ -283,7 +285,7 @@ def _edge(edge: Edge, now: datetime) -> Panel:
         charts=(_rates([edge], now, "Rate"),) if edge.kind != "dead-letter" else (),
         lists=(("Ends", "", tuple(ends)),),
         actions=_actions(
-            ("flow", "Open flows through here", _url("flows:list", service=edge.service, destination=edge.destination))
+            ("flow", "Open flows through here", _url("flows:list", service=edge.service, destination=_called(edge)))
             if edge.kind != "dead-letter"
             else ("replay", "Review and replay", _url("dead_letters:page", service=edge.service))
         ),

@@ -38,6 +38,12 @@ def inside() -> lag_group.Inside:
     return lag_group.inside(ConsumerGroup.objects.get().pk, make.NOW - HOUR, make.after(120))
 
 
+def members() -> tuple[lag_group.MemberRow, ...]:
+    readers = inside().readers
+    assert readers is not None and readers.members is not None
+    return readers.members
+
+
 def test_each_minute_keeps_its_worst_and_its_last_by_partition() -> None:
     for second, ready in ((0, 5), (10, 90), (20, 7), (60, 1)):
         look(second, ready, None, 3)
@@ -51,13 +57,13 @@ def test_each_minute_keeps_its_worst_and_its_last_by_partition() -> None:
 def test_a_group_with_one_partition_keeps_no_minutes() -> None:
     look(0, 5)
     assert not PartitionMinute.objects.exists()
-    assert (inside().rows, inside().members, inside().rebalances) == ((), None, ())
+    assert (inside().rows, inside().readers, inside().rebalances) == ((), None, ())
 
 
 def test_members_are_shown_with_what_waits_on_their_partitions() -> None:
     look(0, 5, 2, 40)
     there(1, a="02", b="1")
-    assert [(member.client, member.partitions, member.ready) for member in inside().members or ()] == [
+    assert [(member.client, member.partitions, member.ready) for member in members()] == [
         ("a", ("0", "2"), 45),
         ("b", ("1",), 2),
     ]
@@ -74,7 +80,7 @@ def test_who_was_there_first_is_no_rebalance_and_every_change_is_one() -> None:
     newest, first = inside().rebalances
     assert (first.joined, first.left, first.members, first.moved) == (("b",), (), 2, 1)
     assert (newest.joined, newest.left, newest.members, newest.moved) == ((), ("a", "b"), 0, 3)
-    assert inside().members == ()
+    assert members() == ()
 
 
 def test_very_many_minutes_are_read_with_few_queries() -> None:
@@ -100,3 +106,34 @@ def test_old_minutes_and_old_rebalances_go() -> None:
     assert (PartitionMinute.objects.count(), Rebalance.objects.count()) == (0, 1)
     lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14, 3, 90)
     assert Rebalance.objects.count() == 0
+
+
+def test_what_members_hold_and_when_they_were_heard_of_is_no_rebalance() -> None:
+    look(0, 5)
+    for second, held in ((1, 3), (11, 4)):
+        one = GroupMember("c1", in_flight=held, active_at=make.after(second), told=(("prefetch", "7\0"),))
+        observations([GroupMembers("shop", "nats", "email", make.after(second), (one,))], make.after(second))
+    (member,) = members()
+    assert (member.in_flight, member.active_at, member.told) == (4, make.after(11), (("prefetch", "7�"),))
+    assert not Rebalance.objects.exists()
+    readers = inside().readers
+    assert readers is not None
+    assert (readers.since, readers.counted_at, readers.by_partition) == (make.after(1), make.after(11), False)
+
+
+def test_members_of_one_destination_are_not_those_of_another_with_the_groups_name() -> None:
+    look(0, 5)
+    destination = ConsumerGroup.objects.get().destination
+    for name, where in (("here", destination), ("there", "elsewhere")):
+        told = GroupMembers("shop", "nats", "email", make.after(1), (GroupMember(name),), destination=where)
+        observations([told], make.after(1))
+    assert [member.id for member in members()] == ["here"]
+
+
+def test_a_broker_that_names_no_reader_says_so_and_what_it_knows() -> None:
+    look(0, 5)
+    told = GroupMembers("shop", "nats", "email", make.after(1), None, told=(("pulls waiting", "2"),), note="Not told.")
+    observations([told], make.after(1))
+    readers = inside().readers
+    assert readers is not None
+    assert (readers.members, readers.told, readers.note) == (None, (("pulls waiting", "2"),), "Not told.")

@@ -1,6 +1,5 @@
 """Recording what brokers tell of lag."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -164,8 +163,8 @@ def test_a_groups_series_has_the_rates_between_its_points() -> None:
 def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the_others_hold() -> None:
     calm = make.lag_sample(ready=10, age=3, partition="0")
     parts = [
-        replace(calm, retained=10_000, lost=0),
-        replace(calm, partition="1", ready=900, retained=1_000, lost=0),
+        calm._replace(retained=10_000, lost=0),
+        calm._replace(partition="1", ready=900, retained=1_000, lost=0),
     ]
     lag.record(parts, make.NOW)
     row = ConsumerGroup.objects.get()
@@ -173,7 +172,7 @@ def test_one_partition_that_nears_the_end_of_what_is_kept_is_a_risk_whatever_the
 
 
 def test_what_is_reported_once_a_minute_is_not_out_of_sight_in_between() -> None:
-    lag.record([replace(make.lag_sample(ready=5, age=3), source="otlp prod", method="reported")], make.NOW)
+    lag.record([make.lag_sample(ready=5, age=3)._replace(source="otlp prod", method="reported")], make.NOW)
     assert queries.groups(make.after(70))[0].status != "unknown"
     assert queries.groups(make.after(200))[0].status == "unknown"
 

@@ -158,3 +158,27 @@ def test_without_partitions_or_members_their_panels_are_left_out(viewer: Client)
     observations([make.lag_sample("email", timezone.now(), 3, 1)], timezone.now())
     page = viewer.get(f"/lag/groups/{ConsumerGroup.objects.get().pk}/").content.decode()
     assert "Lag by partition" not in page and "Members and partitions" not in page
+
+
+def test_what_a_broker_tells_of_readers_is_shown_as_text(viewer: Client) -> None:
+    at, hostile = timezone.now() - timedelta(seconds=5), "<script>alert(1)</script>"
+    observations([make.lag_sample("email", at, 9, 3), make.lag_sample("payment", at, 9, 3)], at)
+    one = GroupMember("c1", hostile, "10.0.0.1", in_flight=1234, active_at=at, got_at=at, told=((hostile, hostile),))
+    observations(
+        [
+            GroupMembers("shop", "nats", "email", at, (one,)),
+            GroupMembers("shop", "nats", "payment", at, None, told=(("pulls waiting", hostile),), note=hostile),
+        ],
+        at,
+    )
+    email, payment = (
+        viewer.get(f"/lag/groups/{ConsumerGroup.objects.get(name=name).pk}/").content.decode()
+        for name in ("email", "payment")
+    )
+    for words in ("1 member", "1,234", "Heard of", "got or settled a message", "Who came and went"):
+        assert words in email
+    assert "Partitions</th>" not in email
+    for words in ("not told", "Pulls waiting"):
+        assert words in payment
+    assert "Who came and went" not in payment
+    assert hostile not in email + payment

@@ -63,9 +63,10 @@ class ConsumerGroup(models.Model):
     pause_seconds = models.FloatField(default=0)
     """How much longer than usual its source is left alone; see Source."""
     assignment = models.JSONField(null=True)
-    """Who reads what here: [{"id", "client", "host", "partitions"}]; null where the broker does not tell."""
+    """Who reads what here: {"members": [{"id", "client", "host", "partitions", …}] or null, "told", "note", "at"}; null
+    where the broker does not tell anything of them."""
     assigned_at = models.DateTimeField(null=True)
-    """When that was first seen so."""
+    """Since when the same members have read the same; `at` is when what they hold was counted."""
     seen_at = models.DateTimeField()
     first_seen_at = models.DateTimeField(auto_now_add=True)
 

@@ -39,6 +39,34 @@ class MemberRow:
     host: str
     partitions: tuple[str, ...]
     ready: int | None
+    in_flight: int | None
+    active_at: datetime | None
+    got_at: datetime | None
+    told: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who reads. `members` None: the broker does not tell, as `note` says; `told`: what it tells of all together."""
+
+    members: tuple[MemberRow, ...] | None
+    told: tuple[tuple[str, str], ...]
+    note: str
+    since: datetime | None
+    """They have been there so long."""
+    counted_at: datetime
+
+    @property
+    def by_partition(self) -> bool:
+        return any(member.partitions for member in self.members or ())
+
+    @property
+    def counted(self) -> bool:
+        return any(member.in_flight is not None for member in self.members or ())
+
+    @property
+    def heard(self) -> bool:
+        return any(member.active_at is not None for member in self.members or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +80,11 @@ class RebalanceNote:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """`members` None: the broker does not tell them."""
+    """`readers` None: the broker tells nothing of them."""
 
     rows: tuple[PartitionRow, ...]
     column_seconds: float
-    members: tuple[MemberRow, ...] | None
-    assigned_at: datetime | None
+    readers: Readers | None
     rebalances: tuple[RebalanceNote, ...]
     hot: tuple[str, ...]
     hot_share: float
@@ -77,8 +104,7 @@ def inside(pk: int, start: datetime, end: datetime) -> Inside:
     return Inside(
         rows=rows,
         column_seconds=(end - start).total_seconds() / COLUMNS,
-        members=_members(group.assignment if group else None, now),
-        assigned_at=group.assigned_at if group else None,
+        readers=_readers(group.assignment, group.assigned_at, now) if group and group.assignment else None,
         rebalances=rebalances(pk, start, end),
         hot=hot,
         hot_share=sum(now[name] or 0 for name in hot) / total if total else 0.0,
@@ -113,13 +139,19 @@ def _rows(
     )
 
 
-def _members(
-    assignment: Sequence[Mapping[str, Any]] | None, now: Mapping[str, int | None]
-) -> tuple[MemberRow, ...] | None:
-    if assignment is None:
-        return None
+def _readers(told: Mapping[str, Any], since: datetime | None, now: Mapping[str, int | None]) -> Readers:
+    return Readers(
+        members=None if told["members"] is None else _members(told["members"], now),
+        told=_pairs(told["told"]),
+        note=told["note"],
+        since=since,
+        counted_at=datetime.fromisoformat(told["at"]),
+    )
+
+
+def _members(members: Sequence[Mapping[str, Any]], now: Mapping[str, int | None]) -> tuple[MemberRow, ...]:
     rows = []
-    for one in assignment:
+    for one in members:
         waiting = [now.get(partition) for partition in one["partitions"]]
         known = [value for value in waiting if value is not None]
         rows.append(
@@ -129,6 +161,18 @@ def _members(
                 host=one["host"],
                 partitions=tuple(sorted(one["partitions"], key=partitions.order)),
                 ready=sum(known) if len(known) == len(waiting) else None,
+                in_flight=one.get("in_flight"),
+                active_at=_moment(one.get("active_at")),
+                got_at=_moment(one.get("got_at")),
+                told=_pairs(one.get("told", ())),
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.client, row.id)))
+
+
+def _pairs(told: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in told)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

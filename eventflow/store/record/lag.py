@@ -136,7 +136,7 @@ def record(samples: Sequence[LagSample], now: datetime) -> set[str]:
 def _looks(samples: Iterable[LagSample]) -> dict[Key, list[LagSample]]:
     """The newest sample of each partition, by group."""
     newest: dict[Key, dict[str | None, LagSample]] = defaultdict(dict)
-    for sample in sorted(samples, key=lambda sample: sample.at):
+    for sample in sorted(samples, key=attrgetter("at")):
         newest[sample.source, sample.destination[:300], sample.group[:300]][sample.partition] = sample
     return {key: list(parts.values()) for key, parts in newest.items()}
 
@@ -144,23 +144,27 @@ def _looks(samples: Iterable[LagSample]) -> dict[Key, list[LagSample]]:
 def _total(values: Iterable[int | None]) -> int | None:
     """A sum is only known when all its parts are."""
     known = list(values)
-    return None if any(value is None for value in known) else sum(value for value in known if value is not None)
+    return None if None in known else sum(known)  # type: ignore[arg-type]  # no None in it
 
 
 def _sum(parts: Sequence[LagSample]) -> lag.LagPoint:
     at = max(part.at for part in parts)
-    believed = (lag.dated(part.oldest_at, at) for part in parts if part.ready != 0)
-    oldest = min((moment for moment in believed if moment), default=None)
-    ready = _total(part.ready for part in parts)
+    oldest = lag.dated(min((part.oldest_at for part in _aged(parts) if part.oldest_at), default=None), at)
+    ready = _total([part.ready for part in parts])
     return lag.LagPoint(
         at=at,
         ready=None if ready is None else max(0, ready),
-        in_flight=_total(part.in_flight for part in parts),
+        in_flight=_total([part.in_flight for part in parts]),
         age_seconds=max(0.0, (at - oldest).total_seconds()) if oldest else None,
-        published=_total(part.published_total for part in parts),
-        delivered=_total(part.delivered_total for part in parts),
-        settled=_total(part.settled_total for part in parts),
+        published=_total([part.published_total for part in parts]),
+        delivered=_total([part.delivered_total for part in parts]),
+        settled=_total([part.settled_total for part in parts]),
     )
+
+
+def _aged(parts: Sequence[LagSample]) -> list[LagSample]:
+    """Those whose oldest waiting message is dated. The oldest of all is believed or none is: it lies farthest back."""
+    return [part for part in parts if part.oldest_at is not None and part.ready != 0]
 
 
 def _new_row(key: Key, sample: LagSample) -> ConsumerGroup:
@@ -173,7 +177,8 @@ def _update(
 ) -> None:
     first = parts[0]
     row.system, row.container, row.subscriptions = first.system, first.container or "", list(first.subscriptions)
-    row.ready, row.in_flight, row.redelivered = point.ready, point.in_flight, _total(part.redelivered for part in parts)
+    row.ready, row.in_flight = point.ready, point.in_flight
+    row.redelivered = _total([part.redelivered for part in parts])
     row.members, row.paused = (
         max((part.members for part in parts if part.members is not None), default=None),
         first.paused,
@@ -181,8 +186,8 @@ def _update(
     row.unknown_reason = next((part.unknown_reason[:300] for part in parts if part.unknown_reason), "")
     age, guessed = lag.age(window)
     row.oldest_at = point.at - timedelta(seconds=age) if age is not None and point.ready else None
-    dated = [part for part in parts if lag.dated(part.oldest_at, point.at) and part.ready != 0]
-    oldest = min(dated, key=lambda part: part.oldest_at or point.at, default=first)
+    oldest = min(_aged(parts), key=attrgetter("oldest_at"), default=first)
+    oldest = oldest if lag.dated(oldest.oldest_at, point.at) else first
     row.method = guessed or oldest.method
     row.error_seconds = oldest.error_seconds if guessed is None else None
     row.in_rate, row.out_rate = lag.in_rate(window), lag.out_rate(window)
@@ -221,7 +226,7 @@ def _kept(parts: Sequence[LagSample], by_destination: int | None) -> int | None:
     if all(part.lost is None for part in parts):
         return by_destination
     told = [(part.ready / part.retained, part.retained) for part in parts if part.retained and part.ready is not None]
-    ready = _total(part.ready for part in parts)
+    ready = _total([part.ready for part in parts])
     if not told or not ready:
         return None
     worst, _ = max(told)

@@ -33,10 +33,12 @@ def note(group: int, parts: Sequence[LagSample], at: datetime) -> PartitionMinut
     minute = _minutes.get(group)
     if minute is None or minute.at != start:
         minute = _minutes[group] = _Minute(start)
+    partitions = minute.partitions
     for part in parts[:MOST_PARTITIONS]:
-        ready, known = part.ready, minute.partitions.get(part.partition or "")
+        name, ready = part.partition or "", part.ready
+        known = partitions.get(name)
         if known is None:
-            minute.partitions[part.partition or ""] = [ready, ready]
+            partitions[name] = [ready, ready]
             continue
         known[1] = ready
         if ready is not None and (known[0] is None or ready > known[0]):

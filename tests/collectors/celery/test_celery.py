@@ -12,6 +12,7 @@ import collectors
 from collectors.base import CollectorError
 from collectors.celery import collector
 from collectors.celery.address import Address
+from eventflow.domain.observations import GroupMembers
 from tests.collectors.celery.shop import Shop
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.redis_rabbitmq import RedisServer
@@ -96,6 +97,34 @@ async def test_a_failed_task_is_a_letter_with_its_name_arguments_exception_and_t
                     and seen.destination("celery").messages == 2
                 )
             )
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_came_in_and_what_ended_is_counted_with_failures_and_retries(shop: Shop) -> None:
+    with shop.worker("--hostname", "till@shop-1"):
+        recorder = Recorder()
+        task = asyncio.create_task(collector("shop", f"{shop.url}?queues=celery", 0.1).run(recorder))
+        try:
+            await recorder.until(lambda seen: seen.status.counters["workers online"] == 1, 60)
+            assert recorder.lag("celery").settled_total is None  # not known, and not zero, before events tell
+            await asyncio.to_thread(shop.send, "shop.pay", 5)
+            await asyncio.to_thread(shop.send, "shop.flaky", 2)
+            await recorder.until(lambda seen: seen.lag("celery").settled_total == 9, 40)
+            lag = recorder.lag("celery")
+            # Each flaky one is published a second time, and fetched and ended twice.
+            assert (lag.published_total, lag.delivered_total, lag.settled_total) == (9, 9, 9)
+
+            def readers(seen: Recorder) -> GroupMembers:
+                return [one for one in seen.of(GroupMembers) if one.group == "celery"][-1]
+
+            await recorder.until(lambda seen: dict(readers(seen).told)["failed"] == "2", 30)
+            assert dict(readers(recorder).told) == {"waiting for their time": "0", "failed": "2", "tried again": "2"}
+            (worker,) = readers(recorder).members or ()
+            assert (worker.id, worker.host) == ("till@shop-1", "shop-1")
+            assert worker.active_at
+            assert abs(datetime.now(UTC) - worker.active_at) < timedelta(seconds=30)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

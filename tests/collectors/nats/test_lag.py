@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from collectors.nats import collector
-from eventflow.domain.observations import LagSample, Observation
+from collectors.nats import collector, parse
+from eventflow.domain.observations import GroupMembers, LagSample, Observation
 from tests.collectors.nats.shop import ADVISORIES, connection, consumer
 from tests.collectors.recorder import one_cycle, run_until
 from tests.services import NatsServer
@@ -183,3 +183,33 @@ async def test_key_value_buckets_and_kept_advisories_are_no_destinations(nats_se
     found = await run_until(collector("shop", nats_server, 0.2), one_cycle)
     assert [item for item in found.seen if hasattr(item, "dead_letters_of")] == []
     assert "hear advisories" not in found.status.rights
+
+
+async def test_what_jetstream_tells_of_readers_is_told_and_that_it_tells_no_names(nats_server: str) -> None:
+    async with connection(nats_server) as (client, js):
+        await js.add_stream(name="ORDERS", subjects=["orders.>"])
+        await consumer(js, "ORDERS", "payment", "orders.placed", max_waiting=8)
+        pushed = {"deliver_subject": "to.email", "deliver_group": "emailers"}
+        await consumer(js, "ORDERS", "email", "orders.placed", **pushed)
+        await consumer(js, "ORDERS", "absent", "orders.paid", deliver_subject="to.absent")
+        reading = await js.pull_subscribe_bind("payment", "ORDERS")
+        await client.subscribe("to.email", "emailers")
+        pulling = asyncio.create_task(reading.fetch(1, timeout=20))
+        await asyncio.sleep(0.3)
+        seen = await run_until(collector("shop", nats_server, 0.2), one_cycle)
+        pulling.cancel()
+        await asyncio.gather(pulling, return_exceptions=True)
+    found = {one.group: one for one in seen.of(GroupMembers)}
+    assert {(one.members, one.note) for one in found.values()} == {(None, parse.NOT_TOLD)}
+    assert found["payment"].destination == "orders.placed"
+    told = {group: dict(one.told) for group, one in found.items()}
+    assert (told["payment"]["pulls waiting"], told["payment"]["most pulls waiting"]) == ("1", "8")
+    assert (told["payment"]["acknowledges"], told["payment"].get("leader")) == ("each message", None)
+    assert (told["email"]["pushed to"], told["email"]["queue group"]) == ("to.email", "emailers")
+    assert (told["email"]["somebody subscribed"], told["absent"]["somebody subscribed"]) == ("yes", "no")
+
+
+def test_the_leader_of_a_clustered_consumer_is_told() -> None:
+    sample = LagSample("shop", "nats", "orders.placed", "payment", datetime(2026, 11, 25, tzinfo=UTC), 0)
+    told = parse.readers("shop", sample, {"config": {}, "num_waiting": 0, "cluster": {"name": "C1", "leader": "n2"}})
+    assert dict(told.told) == {"pulls waiting": "0", "leader": "n2"}

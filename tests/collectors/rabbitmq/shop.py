@@ -56,8 +56,10 @@ class Vhost:
         self._api.post(f"bindings/{self.name}/e/{exchange}/q/{queue}", json={"routing_key": key}).raise_for_status()
 
     @asynccontextmanager
-    async def channel(self) -> AsyncIterator[AbstractChannel]:
-        async with await aio_pika.connect(self.server.amqp(self.name)) as connection:
+    async def channel(self, name: str | None = None) -> AsyncIterator[AbstractChannel]:
+        """On a connection of its own, which bears `name`."""
+        named = {"client_properties": {"connection_name": name}} if name else {}
+        async with await aio_pika.connect(self.server.amqp(self.name), **named) as connection:
             yield await connection.channel()
 
 

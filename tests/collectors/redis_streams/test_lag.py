@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
 
 from collectors.base import CollectorError
-from collectors.redis_streams import backlog, collector
-from eventflow.domain.observations import LagSample
+from collectors.redis_streams import backlog, collector, parse
+from eventflow.domain.observations import GroupMembers, LagSample
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.collectors.redis_streams.shop import connection, publish, read
 from tests.redis_rabbitmq import RedisServer
@@ -221,3 +221,35 @@ async def test_a_killed_server_is_said_and_the_next_run_goes_on(redis_process: C
     server.start()
     again = await run_until(looks, one_cycle)
     assert again.lag(GROUP).ready == 4
+
+
+async def test_consumers_are_told_with_what_each_holds_and_when_it_was_heard_of(redis_server: RedisServer) -> None:
+    async with connection(redis_server) as client:
+        await client.xgroup_create("orders.placed", GROUP, id="0", mkstream=True)
+        await client.xgroup_create("orders.placed", "idle", id="$")
+        await client.xgroup_createconsumer("orders.placed", "idle", "waits")
+        await client.xgroup_create("orders.paid", GROUP, id="0", mkstream=True)
+        await publish(client, "orders.placed", 10)
+        await client.xreadgroup(GROUP, "one", {"orders.placed": ">"}, count=3)
+        await client.xreadgroup(GROUP, "two", {"orders.placed": ">"}, count=4)
+        before = datetime.now(UTC)
+        seen = await look(redis_server)
+        by_the_tool = await client.xinfo_consumers("orders.placed", GROUP)
+    found = {(one.destination, one.group): one for one in seen.of(GroupMembers)}
+    held = [(one.id, one.in_flight) for one in found["orders.placed", GROUP].members or ()]
+    assert held == [("one", 3), ("two", 4)] == [(one["name"].decode(), one["pending"]) for one in by_the_tool]
+    for member in found["orders.placed", GROUP].members or ():
+        assert member.active_at is not None
+        assert abs((member.active_at - before).total_seconds()) < 2
+    # A group of the same name on another stream is another group; where nothing waits they are asked for in turn.
+    assert [one.id for one in found["orders.placed", "idle"].members or ()] == ["waits"]
+    assert ("orders.paid", GROUP) not in found or found["orders.paid", GROUP].members == ()
+
+
+def test_when_a_consumer_got_something_at_last_is_told_where_redis_does() -> None:
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    names = [b"name", b"one", b"pending", 2, b"idle", 1500]
+    old, new, never = (parse.consumers([[*names, *more]], now) for more in ((), (b"inactive", 9000), (b"inactive", -1)))
+    assert old and new and never
+    assert (old[0].active_at, old[0].got_at) == (now - timedelta(seconds=1.5), None)
+    assert (new[0].got_at, never[0].got_at) == (now - timedelta(seconds=9), None)

@@ -12,6 +12,7 @@ import collectors
 from collectors.base import CollectorError
 from collectors.sqs import collector
 from collectors.sqs.address import Address
+from eventflow.domain.observations import GroupMembers
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.collectors.sqs.shop import Shop
 from tests.services import SqsServer, free_port
@@ -39,6 +40,11 @@ async def test_what_waits_is_in_flight_and_delayed_is_told_as_sqs_counts_it(shop
     assert (lag.method, lag.oldest_at, lag.members) == ("broker-approximate", None, None)
     destination = found.destination("orders")
     assert (destination.kind, destination.messages, destination.dead_letters_of) == ("queue", 10, ())
+    # Two counts of what waits are no rate.
+    assert (lag.published_total, lag.delivered_total, lag.settled_total) == (None, None, None)
+    (readers,) = found.of(GroupMembers)
+    assert (readers.group, readers.members, readers.told) == ("orders", None, (("delayed", "2"),))
+    assert "neither who receives nor how many messages came or went" in readers.note
     assert found.status.rights == {
         "list queues": "allowed", "read queue attributes": "allowed", "list dead-letter sources": "unknown",
     }  # fmt: skip

@@ -28,14 +28,18 @@ BROKERS = {
     "aiokafka": "kafka",
     "aiokafka-batch": "kafka",
     "pika": "rabbitmq",
+    "pika-exchange": "rabbitmq",
     "aio-pika": "rabbitmq",
+    "aio-pika-exchange": "rabbitmq",
     "celery": "redis",
 }
+WAYS = {"aiokafka-batch", "pika-exchange", "aio-pika-exchange"}
+"""Another way to use a library that is there already."""
 PACKAGES = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-common",
-    *(f"opentelemetry-instrumentation-{name}" for name in BROKERS if name != "aiokafka-batch"),
-    *(name for name in BROKERS if name != "aiokafka-batch"),
+    *(f"opentelemetry-instrumentation-{name}" for name in BROKERS if name not in WAYS),
+    *(name for name in BROKERS if name not in WAYS),
     "redis",
 )
 

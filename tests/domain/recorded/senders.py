@@ -113,7 +113,7 @@ def _aiokafka(role: str, address: str, *, many: bool) -> None:
     asyncio.run(send() if role == "shop" else receive())
 
 
-def pika(role: str, address: str) -> None:
+def pika(role: str, address: str, exchange: str = "", key: str = TOPIC) -> None:
     import pika as library
     from opentelemetry.instrumentation.pika import PikaInstrumentor
 
@@ -121,11 +121,14 @@ def pika(role: str, address: str) -> None:
     connection = library.BlockingConnection(library.URLParameters(address))
     channel = connection.channel()
     channel.queue_declare(TOPIC)
+    if exchange:
+        channel.exchange_declare(exchange, "topic")
+        channel.queue_bind(TOPIC, exchange, key)
     if role == "shop":
         for text in ORDERS:
             properties = library.BasicProperties(message_id=f"m-{text.decode()}", correlation_id=text.decode())
             with order(text):
-                channel.basic_publish("", TOPIC, text, properties)
+                channel.basic_publish(exchange, key, text, properties)
     else:
         handled = []
 
@@ -141,7 +144,7 @@ def pika(role: str, address: str) -> None:
     connection.close()
 
 
-def aio_pika(role: str, address: str) -> None:
+def aio_pika(role: str, address: str, exchange: str = "", key: str = TOPIC) -> None:
     import aio_pika as library
     from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor
 
@@ -151,11 +154,14 @@ def aio_pika(role: str, address: str) -> None:
         async with await library.connect(address) as connection:
             channel = await connection.channel()
             queue = await channel.declare_queue(TOPIC)
+            to = await channel.declare_exchange(exchange, "topic") if exchange else channel.default_exchange
+            if exchange:
+                await queue.bind(to, key)
             if role == "shop":
                 for text in ORDERS:
                     with order(text):
                         message = library.Message(text, message_id=f"m-{text.decode()}", correlation_id=text.decode())
-                        await channel.default_exchange.publish(message, TOPIC)
+                        await to.publish(message, key)
                 return
             done = asyncio.Event()
             handled = []
@@ -211,6 +217,8 @@ LIBRARIES: dict[str, Callable[[str, str], None]] = {
     "aiokafka-batch": aiokafka_batch,
     "pika": pika,
     "aio-pika": aio_pika,
+    "pika-exchange": lambda role, address: pika(role, address, "shop", "orders.placed"),
+    "aio-pika-exchange": lambda role, address: aio_pika(role, address, "shop", "orders.placed"),
     "celery": celery,
 }
 
