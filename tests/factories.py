@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 
 from eventflow.domain import observations
-from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident, Replay
+from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Edge, Incident, Replay
 from eventflow.store.record.dead_letter import record as record_letters
 from eventflow.store.record.replay import create as create_replay
 
@@ -138,3 +138,10 @@ def incident(rule: AlertRule, **given: Any) -> Incident:
         "unit": "s",
     }
     return Incident.objects.create(rule=rule, **{**values, **given})
+
+
+def edge(number: int, kind: str, service: str, destination: str, at: datetime = NOW) -> Edge:
+    """That `service` publishes or consumes there, as its spans told at `at`; its group has its name."""
+    ns, group = int(at.timestamp() * 1e9), service if kind == "consume" else ""
+    values = {"kind": kind, "service": service, "system": "nats", "destination": destination, "group": group}
+    return Edge.objects.update_or_create(digest=f"{number:032x}", defaults={**values, "first_ns": ns, "last_ns": ns})[0]

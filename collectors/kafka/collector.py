@@ -35,6 +35,7 @@ SLOW_SECONDS = 60.0
 FEW_PARTITIONS = 1000
 SOON_SECONDS, STARTS_SECONDS = 10.0, 30.0
 """Up to so few partitions the topic list and the first offsets are asked for this often, else once a minute."""
+COMPACTED = "the topic is compacted: of the letters with one key only the newest stays"
 GONE = frozenset({"dead"})
 
 TOPICS, GROUPS, MEMBERS, COMMITS, SETTINGS, READ = (
@@ -77,6 +78,7 @@ class KafkaCollector:
         self._news = MemberNews()
         self._asked_at: dict[str, float] = {}
         self._silent: set[str] = set()
+        self._letter_topics: list[str] = []
 
     @property
     def cursors(self) -> Mapping[str, int]:
@@ -108,6 +110,7 @@ class KafkaCollector:
         oldest = await self._look_at_times(groups, ends, now)
         await self._look_at_gaps(groups, ends, now)
         places = await self._places(ends)
+        self._letter_topics = [place.topic for place in places if place.topic in self._topics]
         samples: list[Observation] = [*self._destinations(ends, places, now)]
         samples += self._lags(groups, ends, oldest, now)
         samples += self._members(groups, now)
@@ -212,7 +215,7 @@ class KafkaCollector:
 
     async def _look_at_gaps(self, groups: list[Group], ends: Ends, now: datetime) -> None:
         """Where offsets wait that hold no record, or none that a reader of committed records may have yet."""
-        await self._settings.look(self._client, self._topics)
+        await self._settings.look(self._client, self._topics, self._letter_topics)
         if self._settings.allowed is not None:
             self._rights[SETTINGS] = "allowed" if self._settings.allowed else "denied"
         counted = [group for group in groups if group.kind != parse.SHARE]
@@ -250,6 +253,8 @@ class KafkaCollector:
                     messages=parse.kept(first, last),
                     published_total=total, partitions=count, dead_letters_of=of,
                     dead_letter_certainty=place.certainty if place and of else None,
+                    letters_lost=COMPACTED if of and topic in self._settings.compacted else None,
+                    kept_seconds=self._settings.kept_seconds.get(topic) if of else None,
                 )
             )  # fmt: skip
         return samples

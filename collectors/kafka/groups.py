@@ -5,7 +5,7 @@ Promises what `client.py` promises. Asks only; the configuration made here also 
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from collectors.base import CollectorError
@@ -145,17 +145,16 @@ class GroupsClient:
         granted = {operation.name for operation in found.authorized_operations or ()}
         return None if not granted else bool(granted & {"DESCRIBE", "ALL"})
 
-    async def cleanup_policies(self, topics: Iterable[str]) -> dict[str, str]:
-        """Each topic's cleanup.policy; what is gone is left out. Raises NotAllowedError when all are refused."""
+    async def settings(self, topics: Iterable[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """These settings of each topic; what is gone is left out. Raises NotAllowedError when all are refused."""
         self.calls += 1
         wanted = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, ...]] = {}
         refusal: NotAllowedError | None = None
         for resource, future in self._admin.describe_configs(wanted).items():
             try:
-                found[resource.name] = str(
-                    (await self._future(future, "DescribeConfigs on topics"))["cleanup.policy"].value
-                )
+                told = await self._future(future, "DescribeConfigs on topics")
+                found[resource.name] = tuple(str(told[name].value) for name in names)
             except NotAllowedError as error:
                 refusal = error
             except (CollectorError, KeyError):

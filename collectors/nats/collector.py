@@ -179,14 +179,21 @@ class NatsCollector:
             at = {subject: next((p for p in here if p.holds(stream, subject)), None) for subject in counts}
             of = {subject: self._finder.letters_of(place, subject) for subject, place in at.items() if place}
             all_of = tuple(sorted({name for names in of.values() for name in names}))
+            # Of a stream that holds letters only, the stream itself tells what becomes of them, once.
+            dead_stream = whole is not None or (bool(counts) and all(of.get(subject) for subject in counts))
             samples.append(
                 DestinationSample(
                     self.name, self.system, stream.name, "stream", now,
                     messages=parse.integer(stream.state.get("messages")),
                     size_bytes=parse.integer(stream.state.get("bytes")),
                     published_total=stream.last_seq,
-                    dead_letters_of=(all_of or self._finder.letters_of(whole, stream.name)) if whole else (),
-                    dead_letter_certainty=whole.certainty if whole else None,
+                    dead_letters_of=(all_of or (whole and self._finder.letters_of(whole, stream.name)) or ())
+                    if dead_stream else (),
+                    dead_letter_certainty=(whole or here[0]).certainty if dead_stream else None,
+                    letters_lost=stream.letters_lost if dead_stream else None,
+                    kept_seconds=stream.kept_seconds if dead_stream else None,
+                    kept_messages=stream.kept_messages if dead_stream else None,
+                    oldest_at=stream.first_at if dead_stream else None,
                 )
             )  # fmt: skip
             for subject, count in counts.items():
@@ -196,6 +203,8 @@ class NatsCollector:
                         self.name, self.system, subject, "subject", now, messages=count, container=stream.name,
                         published_total=parse.published_total(stream.state, counts, (subject,)),
                         dead_letters_of=dead, dead_letter_certainty=place.certainty if place and dead else None,
+                        letters_lost=stream.letters_lost if dead and not dead_stream else None,
+                        kept_seconds=stream.kept_seconds if dead and not dead_stream else None,
                     )
                 )  # fmt: skip
         return samples

@@ -6,11 +6,12 @@ JetStream's own subjects and key-value buckets.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from collectors.conventions import dead_letters
 from collectors.nats.client import Client
-from collectors.nats.parse import subject_matches
+from collectors.nats.parse import integer, moment, subject_matches
 
 PEEKS_A_CYCLE = 20
 
@@ -42,6 +43,33 @@ class Stream:
     @property
     def patterns(self) -> tuple[str, ...]:
         return tuple(str(subject) for subject in self.config.get("subjects") or [])
+
+    @property
+    def kept_seconds(self) -> float | None:
+        """How long it keeps a message at most."""
+        nanoseconds = integer(self.config.get("max_age"))
+        return nanoseconds / 1e9 if nanoseconds and nanoseconds > 0 else None
+
+    @property
+    def kept_messages(self) -> int | None:
+        """How many messages it keeps at most."""
+        room = integer(self.config.get("max_msgs"))
+        return room if room and room > 0 else None
+
+    @property
+    def letters_lost(self) -> str | None:
+        """Why letters do not get in or do not stay."""
+        room, held = self.kept_messages, integer(self.state.get("messages")) or 0
+        if self.config.get("retention") == "interest" and not self.state.get("consumer_count"):
+            return "the stream keeps only what a consumer waits for (retention interest), and it has none"
+        if self.config.get("discard") == "new" and room is not None and held >= room:
+            return f"the stream is full ({held:,} messages) and refuses new ones"
+        return None
+
+    @property
+    def first_at(self) -> datetime | None:
+        """Since when its oldest message lies there."""
+        return moment(self.state.get("first_ts")) if self.state.get("messages") else None
 
     def captures(self, prefix: str) -> bool:
         return any(subject_matches(pattern, f"{prefix}s.c") for pattern in self.patterns)

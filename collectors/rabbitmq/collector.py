@@ -229,9 +229,11 @@ class RabbitMqCollector:
     # What becomes of it
 
     def _destinations(self, shape: Shape, told: Mapping[str, Numbers], now: datetime) -> Iterable[DestinationSample]:
+        lost = {route.queue: route.lost for route in shape.routes}
         for name, queue in shape.queues.items():
             numbers, details = told.get(name, _UNTOLD), self._details.get(name, _NOTHING)
             of, certainty = shape.letters.get(name, ((), None))
+            keeping = parse.keeping(queue, numbers.consumers) if of else parse.Keeping()
             known = numbers.ready is not None and numbers.unacked is not None
             yield DestinationSample(
                 self.name, self.system, name, "stream" if queue.kind == "stream" else "queue", now,
@@ -241,6 +243,10 @@ class RabbitMqCollector:
                 published_total=None if of else details.published,
                 dead_letters_of=of,
                 dead_letter_certainty=certainty,
+                letters_lost=lost.get(name) or keeping.lost,
+                kept_seconds=keeping.seconds,
+                kept_messages=keeping.messages,
+                oldest_at=details.head_at if of and numbers.ready else None,
             )  # fmt: skip
 
     def _lags(self, shape: Shape, told: Mapping[str, Numbers], now: datetime) -> Iterable[LagSample]:

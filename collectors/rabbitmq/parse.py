@@ -75,6 +75,28 @@ def details(row: dict[str, Any]) -> Details:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a dead-letter queue does to letters that nobody fetches. `lost` says why they don't stay."""
+
+    seconds: float | None = None
+    messages: int | None = None
+    lost: str | None = None
+
+
+def keeping(queue: Queue, consumers: int | None) -> Keeping:
+    """By its arguments and policy. A queue that dead-letters on moves its letters instead of dropping them."""
+    life, room, unused = (integer(queue.settings.get(name)) for name in ("message-ttl", "max-length", "expires"))
+    lost = None
+    if unused is not None and not consumers:
+        lost = f"the queue is deleted with all that it holds after {unused / 1000:,.0f} s without a consumer"
+    if isinstance(queue.settings.get("dead-letter-exchange"), str):
+        life = room = None
+    if life == 0:
+        lost = "the queue drops at once what no consumer takes (message-ttl 0)"
+    return Keeping(life / 1000 if life else None, room or None, lost)
+
+
 def moment(seconds: int | None) -> datetime | None:
     """The publisher's `timestamp` property; None when there is none or it is no time."""
     try:

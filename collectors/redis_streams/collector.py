@@ -108,7 +108,8 @@ class RedisStreamsCollector:
         streams, now = [stream for stream, _ in found], datetime.now(UTC)
         self._backlogs.learn(streams)
         places = self._letters.places(streams)
-        samples: list[Observation] = [*self._destinations(streams, places, now), *await self._lags(found, now)]
+        ends = await self._ends(places, now)
+        samples: list[Observation] = [*self._destinations(streams, places, ends, now), *await self._lags(found, now)]
         if samples:
             await emit([*samples, *self._readers])
         if self._rights[READ] != "denied":
@@ -163,18 +164,31 @@ class RedisStreamsCollector:
     # What becomes of it
 
     def _destinations(
-        self, streams: Sequence[Stream], places: Sequence[Place], now: datetime
+        self, streams: Sequence[Stream], places: Sequence[Place], ends: Mapping[bytes, datetime], now: datetime
     ) -> Iterable[DestinationSample]:
         letters = {place.stream.key: place for place in places}
         for stream in streams:
-            place = letters.get(stream.key)
+            place, end = letters.get(stream.key), ends.get(stream.key)
             yield DestinationSample(
                 self.name, self.system, stream.name, "stream", now,
                 messages=stream.length,
                 published_total=stream.added,
                 dead_letters_of=self._letters.letters_of(place) if place else (),
                 dead_letter_certainty=place.certainty if place else None,
+                letters_lost=f"the stream expires with all that it holds at {end:%Y-%m-%d %H:%M} UTC" if end else None,
+                oldest_at=parse.moment(stream.first.id, now) if place and stream.first else None,
             )  # fmt: skip
+
+    async def _ends(self, places: Sequence[Place], now: datetime) -> dict[bytes, datetime]:
+        """When streams with letters expire, where that is set and may be asked (+pttl)."""
+        answers = await self._client.ask([("PTTL", place.stream.key) for place in places])
+        told = zip(places, answers, strict=True)
+        # Minus one: never. A server's clock is not ours, but its milliseconds are.
+        return {
+            place.stream.key: now + timedelta(milliseconds=left)
+            for place, left in told
+            if isinstance(left, int) and left >= 0
+        }
 
     async def _lags(self, found: Sequence[tuple[Stream, list[Group]]], now: datetime) -> list[LagSample]:
         asked = [(stream, group) for stream, groups in found for group in groups]

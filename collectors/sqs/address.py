@@ -28,6 +28,11 @@ class Address:
     every: float | None
     """Seconds between two looks, where the operator says so: 60 at most, for after 180 without one lag is unknown."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every queue of the region is looked at."""
+        return not self.prefix and not self.queues
+
     @classmethod
     def of(cls, url: str) -> "Address":
         """Take a source URL apart. Raises a permanent CollectorError (without the URL) when it is none."""

@@ -202,12 +202,17 @@ class SqsCollector:
 
     def _destinations(self, queues: Sequence[Queue], now: datetime) -> list[DestinationSample]:
         samples = []
+        lost = parse.lost_letters(queues, whole=self._rights[LIST] == "allowed" and self._client.address.whole)
         for queue in queues:
             of, certainty = self._shape.letters.get(queue.name, ((), None))
+            age = self._ages.get(queue.name) if of and queue.ready else None
             samples.append(
                 DestinationSample(
                     self.name, self.system, queue.name, "queue", now,
                     messages=parse.total(queue), dead_letters_of=of, dead_letter_certainty=certainty,
+                    letters_lost=lost.get(queue.name),
+                    kept_seconds=queue.retention_seconds if of else None,
+                    oldest_at=age[0].astimezone(UTC) - timedelta(seconds=age[1]) if age else None,
                 )
             )  # fmt: skip
         return samples

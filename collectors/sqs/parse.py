@@ -1,7 +1,7 @@
 """What SQS answers → queues and what redrives into what. Pure; anything missing or odd is unknown, never zero."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SYSTEM = "aws_sqs"
@@ -41,6 +41,25 @@ def queue(url: str, attributes: Mapping[str, str]) -> Queue:
         max_receives=receives,
         retention_seconds=number(attributes.get("MessageRetentionPeriod")),
     )
+
+
+def lost_letters(queues: Sequence[Queue], *, whole: bool) -> dict[str, str]:
+    """Queue → why its dead letters can't arrive, or, at a dead-letter queue, can't stay. `whole`: these are all."""
+    by_name = {queue.name: queue for queue in queues}
+    found: dict[str, str] = {}
+    for one in queues:
+        target = by_name.get(one.dead_letters) if one.dead_letters else None
+        if target is None:
+            if one.dead_letters and whole:
+                found[one.name] = f"its redrive policy names queue {one.dead_letters}, which is not there"
+            continue
+        kept, before = target.retention_seconds, one.retention_seconds
+        if kept is not None and before is not None and kept < before and not one.fifo:
+            found[target.name] = (
+                f"it keeps messages for {kept / 3600:,.3g} h, {one.name} for {before / 3600:,.3g} h, "
+                "counted from when they were first sent: late letters are dropped on arrival"
+            )
+    return found
 
 
 def name_of(address: str) -> str:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SKEW = "skew"
     DEAD_LETTERS = "dead_letters"
     FLOOD = "flood"
+    UNREACHABLE = "unreachable"
     BLIND = "blind"
 
 
@@ -30,9 +31,9 @@ OF_GROUPS = frozenset({Kind.LAG, Kind.STOPPED, Kind.DRIFTING, Kind.RETENTION, Ki
 """Kinds whose subjects are consumer groups."""
 HELD_BACK_BY_STOPPED = frozenset({Kind.LAG, Kind.DRIFTING, Kind.SKEW})
 """What follows from a group that stopped, and so is no news of its own."""
-RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.7, Kind.FLOOD: 0.2}
+RECOVER_RATIO = {Kind.RETENTION: 0.72, Kind.SKEW: 0.5, Kind.FLOOD: 0.2, Kind.UNREACHABLE: 0.72}
 """Share of the limit below which it is over; 0.8 for the others."""
-SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0}
+SHARES = {Kind.RETENTION: 70.0, Kind.SKEW: 50.0, Kind.FLOOD: 1.0, Kind.UNREACHABLE: 70.0}
 """Kinds with a limit in percent, and the usual one."""
 
 
@@ -102,14 +103,16 @@ class Measurement:
     shares: Mapping[Kind, float | None] = field(default_factory=dict)
     """In percent, for the kinds with such a limit."""
     lost: bool = False
-    """Messages were dropped before this group got them."""
+    """Messages were dropped before this group got them, or dead letters can't arrive."""
     note: str = ""
     acknowledged: bool = False
+    progress_at: datetime | None = None
+    """When the group last got something done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Where an incident stands."""
+    """Where an incident stands. `held`: it follows from another one, and waits for that to end (`alert_chain`)."""
 
     state: State
     pending_since: datetime
@@ -118,6 +121,7 @@ class Incident:
     resolved_at: datetime | None = None
     value: float | None = None
     peak: float | None = None
+    held: bool = False
 
 
 def matches(pattern: str, names: Iterable[str]) -> bool:
@@ -177,10 +181,10 @@ def _drifting(rule: Rule, measurement: Measurement) -> Reading:
 
 
 def _retention(rule: Rule, measurement: Measurement) -> Reading:
-    """Where nothing is dropped (no share is known) nothing is at risk."""
+    """Where nothing is dropped (no share is known) nothing is at risk. Of messages, or of dead letters."""
     if measurement.lost:
         return Reading.BREACH
-    return _against(measurement.shares.get(Kind.RETENTION) or 0.0, _limit(rule), rule.recover_ratio)
+    return _against(measurement.shares.get(rule.kind) or 0.0, _limit(rule), rule.recover_ratio)
 
 
 def _enough(rule: Rule, measurement: Measurement) -> Reading:
@@ -202,6 +206,7 @@ _READERS: Mapping[Kind, Callable[[Rule, Measurement], Reading]] = {
     Kind.RETENTION: _retention,
     Kind.SKEW: _enough,
     Kind.FLOOD: _enough,
+    Kind.UNREACHABLE: _retention,
 }
 
 
@@ -226,14 +231,17 @@ def value_of(rule: Rule, measurement: Measurement) -> tuple[float | None, str]:
 
 
 def step(
-    rule: Rule, reading: Reading, value: float | None, before: Incident | None, now: datetime
+    rule: Rule, reading: Reading, value: float | None, before: Incident | None, now: datetime, *, held: bool = False
 ) -> tuple[Incident | None, Event | None]:
-    """The next state, and what to tell of. None as next state: no incident (a pending one that came to nothing)."""
+    """The next state, and what to tell of. None as next state: no incident (a pending one that came to nothing).
+
+    `held`: it follows from another incident that is open. What fires already goes on; what does not waits.
+    """
     if before is None or before.state == State.RESOLVED:
-        return _begin(rule, reading, value, now)
+        return _begin(rule, reading, value, now, held)
     incident = _measured(before, value)
     if incident.state == State.PENDING:
-        return _pending(rule, reading, incident, now)
+        return _pending(rule, reading, replace(incident, held=held), incident.held, now)
     return _fired(rule, reading, incident, now)
 
 
@@ -250,21 +258,40 @@ def _measured(incident: Incident, value: float | None) -> Incident:
     return replace(incident, value=value, peak=value if incident.peak is None else max(incident.peak, value))
 
 
-def _begin(rule: Rule, reading: Reading, value: float | None, now: datetime) -> tuple[Incident | None, Event | None]:
+def _begin(
+    rule: Rule, reading: Reading, value: float | None, now: datetime, held: bool
+) -> tuple[Incident | None, Event | None]:
     if reading != Reading.BREACH:
         return None, None
-    return _pending(rule, reading, Incident(State.PENDING, now, value=value, peak=value), now)
+    return _pending(rule, reading, Incident(State.PENDING, now, value=value, peak=value, held=held), held, now)
 
 
-def _pending(rule: Rule, reading: Reading, incident: Incident, now: datetime) -> tuple[Incident | None, Event | None]:
+def _pending(
+    rule: Rule, reading: Reading, incident: Incident, was_held: bool, now: datetime
+) -> tuple[Incident | None, Event | None]:
     if reading == Reading.UNKNOWN:
         # The time for which nothing was seen is no proof: the clock starts again.
         return replace(incident, pending_since=now), None
     if reading != Reading.BREACH:
-        return None, None
+        return (_held(rule, incident, now) if was_held else None), None
+    if incident.held:
+        return replace(incident, recovering_since=None), None
+    if was_held:
+        # It outlasts its cause: from here on it has the usual time to end by itself.
+        return replace(incident, pending_since=now, recovering_since=None), None
     if (now - incident.pending_since).total_seconds() < rule.for_seconds:
         return incident, None
     return replace(incident, state=State.FIRING, fired_at=now), Event.FIRING
+
+
+def _held(rule: Rule, incident: Incident, now: datetime) -> Incident | None:
+    """A consequence that is over: remembered where it would have fired by itself, but never told of."""
+    since = incident.recovering_since or now
+    if (since - incident.pending_since).total_seconds() < rule.for_seconds:
+        return None
+    over = (now - since).total_seconds() >= rule.recover_seconds
+    held = replace(incident, recovering_since=since, held=True)
+    return replace(held, state=State.RESOLVED, resolved_at=now) if over else held
 
 
 def _fired(rule: Rule, reading: Reading, incident: Incident, now: datetime) -> tuple[Incident | None, Event | None]:

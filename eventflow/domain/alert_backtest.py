@@ -71,6 +71,7 @@ class BackTest:
     tried: int = 0
     left: int = 0
     note: str = ""
+    possible: bool = True
 
     @property
     def seconds(self) -> float:

@@ -58,6 +58,11 @@ def _flood(rule: Rule, anything: bool) -> str:
     ).rstrip("," if not rule.for_seconds else "")
 
 
+def _unreachable(rule: Rule, anything: bool) -> str:
+    whose = "any queue or topic" if anything else rule.pattern
+    return f"dead letters of {whose} can't arrive, or those that wait are at over {share(rule)} of what is kept"
+
+
 def _blind(rule: Rule, anything: bool) -> str:
     return f"{'any source' if anything else f'source {rule.pattern}'} is out of sight"
 
@@ -79,6 +84,7 @@ _SENTENCES: Mapping[Kind, Callable[[Rule, bool], str]] = {
     Kind.SKEW: _skew,
     Kind.DEAD_LETTERS: _dead_letters,
     Kind.FLOOD: _flood,
+    Kind.UNREACHABLE: _unreachable,
     Kind.BLIND: _blind,
 }
 
@@ -101,6 +107,10 @@ def title(rule: Rule, measurement: Measurement) -> str:
         return f"One partition holds {value or 0:.0f} % of the lag of {who}"
     if rule.kind == Kind.FLOOD:
         return f"{value or 0:.3g} % of what {who} takes becomes dead letters"
+    if rule.kind == Kind.UNREACHABLE:
+        if not measurement.lost:
+            return f"Dead letters at {who} are at {value or 0:.0f} % of what is kept"
+        return f"Dead letters at {who} can't stay" if measurement.place else f"Dead letters of {who} can't arrive"
     return _late(rule, measurement)
 
 

@@ -98,6 +98,8 @@ class Window:
     progress_at: datetime | None = None
     """When it last settled or was delivered a message; None: not seen yet."""
     since: datetime | None = None
+    drifted: bool = False
+    """It was found drifting, and its lowest lag has not fallen since."""
     known: dict[object, object] = field(default_factory=dict, repr=False, compare=False)
     """What was worked out since the last point; see `_once`."""
 

@@ -125,7 +125,8 @@ def rewound(window: Window, facts: Facts) -> Verdict | None:
 def drifting(window: Window, facts: Facts) -> Verdict | None:
     """7. The lowest backlog of each of three windows lies above the one before: it will not recover by itself.
 
-    Asked before the "was at zero just now" rule: a drift never is. What shrinks right now may well reach zero.
+    That stands until a window's lowest lies below that of the one before: a drift that stops is no recovery. Asked
+    before the "was at zero just now" rule: a drift never is. What shrinks right now may well reach zero.
     """
     if lag.trend(window) < 0:
         return None
@@ -134,11 +135,12 @@ def drifting(window: Window, facts: Facts) -> Verdict | None:
     if newest is None or middle is None or oldest is None:
         return None
     step = max(1.0, lag.DRIFT_SHARE * (lag.in_rate(window) or 0.0) * width)
-    if newest - middle <= step or middle - oldest <= step:
-        return None
-    return Verdict(
-        LagStatus.DRIFTING, f"its lowest lag rises: {oldest:,}, {middle:,}, {newest:,} per {width / 60:.0f} min"
-    )
+    lows = f"{oldest:,}, {middle:,}, {newest:,} per {width / 60:.0f} min"
+    if newest - middle > step and middle - oldest > step:
+        window.drifted = True
+        return Verdict(LagStatus.DRIFTING, f"its lowest lag rises: {lows}")
+    window.drifted = window.drifted and newest > 0 and newest >= middle
+    return Verdict(LagStatus.DRIFTING, f"its lowest lag has not fallen: {lows}") if window.drifted else None
 
 
 def touched_zero(window: Window, facts: Facts) -> Verdict | None:

@@ -234,6 +234,14 @@ class DestinationSample:
     """Not empty: this is a dead-letter destination, for these destinations or groups."""
     dead_letter_certainty: str | None = None
     """``configured``, ``header-proved``, ``span-proved`` or ``by-name``."""
+    letters_lost: str | None = None
+    """Why dead letters can't get from here to their place, or, at a dead-letter destination, can't arrive or stay."""
+    kept_seconds: float | None = None
+    """At a dead-letter destination: how long the broker keeps a message at most; None: for ever, or not known."""
+    kept_messages: int | None = None
+    """At a dead-letter destination: how many messages the broker keeps at most."""
+    oldest_at: datetime | None = None
+    """At a dead-letter destination: since when its oldest message is there."""
 
 
 @dataclass(frozen=True, slots=True)

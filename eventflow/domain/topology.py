@@ -197,6 +197,8 @@ def _configured(joined: _Builder) -> None:
         owners = joined.owners.get((one.system, one.name)) or [one.service or one.name]
         joined.owners[one.system, one.name] = owners
         read = _readable(patterns, names.get(one.system, set()))
+        if one.name == one.destination:
+            read = _without_own_queue(joined, one, owners, read)
         for service in owners:
             row = joined.row(service, one.system, one.name)
             # Idle at the broker is no news for a group whose deliveries we see.
@@ -233,6 +235,15 @@ def _readable(patterns: Sequence[str], names: set[str]) -> list[str]:
     return sorted(exact | {name for name in names if any(nats_match(pattern, name) for pattern in wild)})
 
 
+def _without_own_queue(joined: _Builder, one: GroupLag, owners: Sequence[str], read: list[str]) -> list[str]:
+    """A queue that is its own group is that row in its service's box; where spans tell which exchange or key feeds it,
+    a node of its own would only stand beside."""
+    fed = {edge.destination for service in owners for edge in joined.at(group_id(service, one.system, one.name))}
+    fed -= {one.destination}
+    published = any(edge.kind == "publish" and edge.destination == one.destination for edge in joined.edges.values())
+    return read if published or not fed.intersection(read) else [name for name in read if name != one.destination]
+
+
 def _of(row: GroupRow) -> tuple[Health, ...]:
     return (row.health,) if row.members else ()
 
@@ -263,6 +274,7 @@ def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
             arriving=known.arriving + one.arriving,
             locations=tuple(sorted({*known.locations, one.location})),
         )
+    lost = _lost(joined, configured)
     for service, names in configured.items():
         ramp = joined.ramps.get(service)
         if ramp is None:
@@ -270,12 +282,35 @@ def _ramps(joined: _Builder, letters: Sequence[LetterCount]) -> None:
         else:
             both = tuple(sorted({*ramp.locations, *names}))
             joined.ramps[service] = replace(ramp, locations=both, evidence="both")
+    for service, troubles in lost.items():
+        ramp = joined.ramps.get(service) or Ramp(f"dead-letters:{service}", service, 0, 0, (), "configured")
+        joined.ramps[service] = replace(ramp, troubles=tuple(sorted(troubles)))
+
+
+def _lost(joined: _Builder, configured: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is wrong with a service's dead letters: with the places where they lie, or with the way from its groups."""
+    found: dict[str, set[str]] = {}
+    held: dict[str, set[str]] = {}
+    for place in joined.destinations:
+        held.setdefault(place.container, set()).add(place.name)
+    for place in joined.destinations:
+        if not place.letters_trouble:
+            continue
+        names = {place.name} | (held.get(place.name, set()) if place.kind == "stream" else set())
+        suffer = {service for service, lie in configured.items() if names & lie}
+        suffer |= {service for service, ramp in joined.ramps.items() if names.intersection(ramp.locations)}
+        if not place.dead_letters_of:
+            for one in joined.groups:
+                if one.system == place.system and place.name in (one.destination, one.name):
+                    suffer.update(joined.owners.get((one.system, one.name), ()))
+        for service in suffer:
+            found.setdefault(service, set()).add(f"{place.name}: {place.letters_trouble}")
+    return found
 
 
 def _read(joined: _Builder, window_seconds: float) -> Topology:
     edges = list(joined.edges.values())
     for service, ramp in sorted(joined.ramps.items()):
-        arriving = Health("crit", "Dead letters", "arriving now") if ramp.arriving else IDLE
         edges.append(
             Edge(
                 f"dead-letter:{service}",
@@ -288,7 +323,7 @@ def _read(joined: _Builder, window_seconds: float) -> Topology:
                 evidence=ramp.evidence,
                 rate=ramp.arriving / ARRIVING_SECONDS,
                 lag=ramp.waiting,
-                health=arriving if ramp.arriving else Health("idle", "Quiet", "nothing new in the last 10 min"),
+                health=ramp.health,
             )
         )
     return Topology(

@@ -49,6 +49,8 @@ class DestinationInfo:
     partitions: int | None = None
     messages: int | None = None
     dead_letters_of: tuple[str, ...] = ()
+    letters_trouble: str = ""
+    """Why dead letters can't arrive or stay (`domain.letter_place`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,17 @@ class Ramp:
     arriving: int
     locations: tuple[str, ...] = ()
     evidence: Evidence = "seen"
+    troubles: tuple[str, ...] = ()
+    """Why letters can't arrive or stay, each with the place where."""
+
+    @property
+    def health(self) -> Health:
+        """Letters that arrive come first, then that they may be lost."""
+        if self.arriving:
+            return Health("crit", "Dead letters", "arriving now")
+        if self.troubles:
+            return Health("warn", "Letters lost", "; ".join(self.troubles))
+        return Health("idle", "Quiet", "nothing new in the last 10 min")
 
 
 @dataclass(frozen=True, slots=True)

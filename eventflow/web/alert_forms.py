@@ -19,6 +19,7 @@ KINDS = {
     Kind.SKEW: "One partition",
     Kind.DEAD_LETTERS: "Dead letters",
     Kind.FLOOD: "Flood",
+    Kind.UNREACHABLE: "Lost letters",
     Kind.BLIND: "Out of sight",
 }
 TIMED = frozenset({Kind.LAG, Kind.STOPPED})
@@ -31,6 +32,7 @@ USUAL: dict[str, dict[str, Any]] = {
     Kind.SKEW: {"share": "50", "messages": "100", "hold": "2", "hold_unit": "min"},
     Kind.DEAD_LETTERS: {"messages": "0", "recover": "0"},
     Kind.FLOOD: {"share": "1", "messages": "10", "hold": "5", "hold_unit": "min", "severity": "critical"},
+    Kind.UNREACHABLE: {"share": "70", "hold": "30", "recover": "0"},
     Kind.BLIND: {"hold": "30", "recover": "0"},
 }
 """What a new rule of a kind begins with."""

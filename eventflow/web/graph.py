@@ -239,14 +239,14 @@ def _ramp(service: Service, drawing: Drawing, dim: bool) -> NodeView:
     ramp = service.ramp
     if ramp is None:
         raise ValueError("this service has no off-ramp")
-    coming = ", arriving now" if ramp.arriving else ""
+    coming = ", arriving now" if ramp.arriving else ", may be lost" if ramp.troubles else ""
     return NodeView(
         ramp.id,
         "ramp",
         drawing.boxes[ramp.id],
         "dead letters",
         "",
-        "crit" if ramp.arriving else "idle",
+        ramp.health.level,
         dim,
         f"dead letters of {service.name}, {ramp.waiting} waiting{coming}",
         shape="topic",

@@ -229,16 +229,12 @@ def _group(topology: Topology, service: Service, row: GroupRow, now: datetime) -
 
 
 def _ramp(topology: Topology, ramp: Ramp) -> Panel:
-    health = (
-        Health("crit", "Dead letters", "arriving now")
-        if ramp.arriving
-        else Health("idle", "Quiet", "nothing new in the last 10 min")
-    )
     return Panel(
         ramp.id,
         ", ".join(ramp.locations) or "dead letters",
         f"dead letters of {ramp.service}",
-        health,
+        ramp.health,
+        notes=tuple(f"Dead letters may be lost: {trouble}." for trouble in ramp.troubles),
         mono=bool(ramp.locations),
         stats=(
             ("Waiting", formats.count(ramp.waiting), "critx" if ramp.arriving else ""),

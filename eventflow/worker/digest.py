@@ -30,7 +30,7 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-JUDGE_STEPS = 8
+JUDGE_STEPS = 16
 """While requests wait, lines are written after so many steps only: spans first."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200

@@ -22,7 +22,7 @@ class Letters extends HTMLElement {
     this.addEventListener("change", (event) => this.#change(event), { signal });
     this.addEventListener("input", (event) => this.#type(event), { signal });
     this.addEventListener("submit", (event) => this.#submit(event), { signal });
-    this.addEventListener("ef:refreshed", () => this.#paint(), { signal });
+    this.addEventListener("ef:refreshed", () => this.#refreshed(), { signal });
     addEventListener("popstate", () => this.#show(location.href, false), { signal });
     this.#off = [
       () => gone.abort(),
@@ -40,6 +40,14 @@ class Letters extends HTMLElement {
     this.#off = [];
     this.#asking?.abort();
     clearTimeout(this.#typing);
+  }
+
+  #refreshed() {
+    // With the first letter, and after the last one, the page has other parts than before.
+    const head = one("#dl-hd", this);
+    const none = head instanceof HTMLElement && head.dataset.causes === "0";
+    if (none === Boolean(one("#dl-groups", this))) void this.#show(location.href, false);
+    else this.#paint();
   }
 
   #bindRows() {

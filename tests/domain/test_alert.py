@@ -43,6 +43,7 @@ def test_a_breach_shorter_than_its_time_is_no_incident() -> None:
 
 
 def test_lag_that_crosses_the_limit_each_30_seconds_for_an_hour_is_one_incident() -> None:
+    """§9.6, test 7."""
     values: list[float | None] = [(30.0 if (second // 30) % 2 == 0 else 2.0) for second in range(0, 3600, 2)]
     _, told = run([*values, *[1.0] * 40])
     assert [event for _, event in told] == [Event.FIRING, Event.RESOLVED]
@@ -179,6 +180,8 @@ def test_what_follows_from_a_stop_is_held_back_and_the_rest_is_not() -> None:
          "What waits for email is over 70 % of what is kept, or some was lost for 10 s"),
         (Rule(1, "x", Kind.SKEW, share=50, messages=100, for_seconds=0),
          "One partition has over 50 % of more than 100 messages that wait for any group"),
+        (Rule(1, "x", Kind.UNREACHABLE, "email", share=70, for_seconds=30),
+         "Dead letters of email can't arrive, or those that wait are at over 70 % of what is kept for 30 s"),
         (Rule(1, "x", Kind.FLOOD, share=1, messages=10, for_seconds=300),
          "Over 1 % of what any group takes becomes dead letters, more than 10 within 5 min, for 5 min"),
     ],

@@ -150,6 +150,7 @@ def simulate(hours: float, consumed_share: float, seed: int, wave: float = 0.0) 
 
 
 def test_a_drift_of_one_percent_is_found_within_35_minutes() -> None:
+    """§9.6, test 6: with the next one."""
     first, _ = simulate(1, 0.99, seed=3)
     assert first is not None and first <= 35
 
@@ -157,6 +158,18 @@ def test_a_drift_of_one_percent_is_found_within_35_minutes() -> None:
 @pytest.mark.parametrize(("share", "wave"), [(1.3, 0.0), (1.1, 0.2)])
 def test_healthy_bursts_and_waves_are_no_drift(share: float, wave: float) -> None:
     assert simulate(6, share, seed=5, wave=wave)[1] == 0
+
+
+def test_a_drift_is_over_when_its_lowest_lag_falls_and_not_when_it_merely_stops_rising() -> None:
+    """2 more a second for 40 minutes, then as many for 40, then 5 fewer every 10 s."""
+    made, found = Window(), []
+    for step in range(0, 6000, 10):
+        risen = 2 * min(step, 2400)
+        backlog = risen if step < 4800 else max(0, risen - (step - 4800) // 2)
+        made.add(LagPoint(START + timedelta(seconds=step), backlog, 0, None, 10 * step, None, 10 * step - backlog))
+        found.append(status(made))
+    assert found[2000 // 10] == found[2300 // 10] == found[4700 // 10] == LagStatus.DRIFTING
+    assert LagStatus.DRIFTING not in found[5500 // 10 :]
 
 
 numbers = st.none() | st.integers(0, 10**12)

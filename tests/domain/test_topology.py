@@ -101,6 +101,45 @@ def test_a_dead_letter_destination_is_an_off_ramp_and_no_node() -> None:
     assert made.edges[-1].kind == "dead-letter" and made.edges[-1].health.rule == "arriving now"
 
 
+def test_a_queue_that_is_its_own_group_is_no_node_beside_the_key_that_feeds_it() -> None:
+    queue = lag("payment", "payment", subscriptions=("payment", "orders.placed"), ready=7)
+    made = topology(*SHOP, groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in made.places] == ["orders.placed"]
+    edge = next(one for one in made.edges if one.kind == "consume")
+    assert (edge.evidence, edge.lag) == ("both", 7)
+    direct = topology(*SHOP, seen("publish", "backfill", "payment"), groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in direct.places] == ["orders.placed", "payment"]  # somebody publishes to it by its name
+    unseen = topology(groups=(queue,), places=(subject("payment"),))
+    assert [one.name for one in unseen.places] == ["payment"]
+
+
+def test_letters_that_cannot_arrive_are_told_at_the_off_ramp_of_whose_they_are() -> None:
+    made = topology(
+        *SHOP,
+        groups=(lag("payment", "orders.placed"), lag("email", "emails")),
+        places=(subject("orders.placed", letters_trouble="there is no exchange x"), subject("emails")),
+    )
+    ramp = made.service(PAYMENT).ramp  # type: ignore[union-attr]  # it is there
+    assert ramp is not None and ramp.troubles == ("orders.placed: there is no exchange x",)
+    assert (ramp.health.level, ramp.health.rule) == ("warn", "orders.placed: there is no exchange x")
+    assert [one.ramp for one in made.services if one.name != "payment-service"] == [None, None]
+    edge = made.edge("dead-letter:payment-service")
+    assert edge is not None and edge.health.level == "warn"
+
+
+def test_what_becomes_of_a_stream_of_letters_is_told_at_the_off_ramps_of_its_subjects() -> None:
+    dlq = DestinationInfo("shop", "nats", "DLQ", "stream", dead_letters_of=("payment",), letters_trouble="it is full")
+    made = topology(
+        *SHOP,
+        groups=(lag("payment", "orders.placed"),),
+        places=(dlq, subject("dlq.payment", container="DLQ", dead_letters_of=("payment",))),
+        letters=(LetterCount("nats", "dlq.payment", "orders.placed", "payment", "payment-service", 3, 1),),
+    )
+    ramp = made.service(PAYMENT).ramp  # type: ignore[union-attr]  # it is there
+    assert ramp is not None and (ramp.waiting, ramp.troubles) == (3, ("DLQ: it is full",))
+    assert ramp.health.level == "crit"  # letters that arrive come first
+
+
 def test_an_off_ramp_that_is_only_configured_has_nothing_waiting() -> None:
     made = topology(
         *SHOP,

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from eventflow.domain.alert import Event
-from eventflow.domain.observations import SourceStatus
+from eventflow.domain.observations import DestinationSample, SourceStatus
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, Incident, Source
-from eventflow.store.record import alert, alert_settings, observations
+from eventflow.store.record import alert, alert_settings, notification, observations
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +88,35 @@ def test_a_blind_source_fires_its_own_rule() -> None:
     assert [event for _, event in alert.evaluate(make.after(40)).told] == [Event.RESOLVED]
 
 
+def test_a_source_that_nobody_has_looked_at_for_long_is_out_of_sight_and_a_quiet_receiver_is_not() -> None:
+    AlertRule.objects.create(name="Blind", kind="blind", severity="warning", for_seconds=30, recover_seconds=0)
+    observations([SourceStatus("shop", "nats", "ok", make.NOW, cycle_seconds=0.02)], make.NOW)
+    observations([SourceStatus("OTLP", "otlp", "ok", make.NOW)], make.NOW)
+    for second in (10, 20, 40, 60):
+        alert.evaluate(make.after(second))
+    assert list(Incident.objects.filter(state="firing").values_list("subject", flat=True)) == ["shop"]
+    observations([SourceStatus("shop", "nats", "ok", make.after(61), cycle_seconds=0.02)], make.after(61))
+    assert [event for _, event in alert.evaluate(make.after(61)).told] == [Event.RESOLVED]
+
+
+def test_the_default_rules_are_those_of_the_facts() -> None:
+    """§9.4, row by row: limit, how long, what is enough to recover, for how long, severity."""
+    alert_settings.ensure_default_rules()
+    page, warn = "critical", "warning"
+    names = ("seconds", "messages", "share", "for_seconds", "recover_ratio", "recover_seconds", "severity")
+    assert {rule.kind: tuple(getattr(rule, name) for name in names) for rule in AlertRule.objects.all()} == {
+        "lag": (300, None, None, 120, 0.8, 300, page),
+        "stopped": (60, None, None, 10, 0.8, 120, page),
+        "drifting": (None, None, None, 0, 0.8, 600, warn),
+        "retention": (None, None, 70, 10, 0.72, 60, page),
+        "skew": (None, 100, 50, 120, 0.5, 120, warn),
+        "dead_letters": (None, 0, None, 0, 0.8, 0, warn),
+        "flood": (None, 10, 1, 300, 0.2, 600, page),
+        "unreachable": (None, None, 70, 30, 0.72, 0, warn),
+        "blind": (None, None, None, 30, 0.8, 0, warn),
+    }
+
+
 def letters_rule() -> AlertRule:
     rule = AlertRule.objects.create(name="Letters", kind="dead_letters", messages=0, for_seconds=0, recover_seconds=0)
     AlertRule.objects.update(created_at=make.after(-7200))
@@ -144,7 +173,7 @@ def test_twenty_groups_cost_no_more_queries_than_ten() -> None:
 
 
 def test_default_rules_are_made_once_and_never_again_over_a_persons_choice() -> None:
-    assert alert_settings.ensure_default_rules() == 8
+    assert alert_settings.ensure_default_rules() == 9
     AlertRule.objects.filter(kind="lag").update(seconds=42, enabled=False)
     AlertRule.objects.filter(kind="blind").delete()
     assert alert_settings.ensure_default_rules() == 0
@@ -234,3 +263,177 @@ def test_the_old_letters_of_a_new_broker_are_no_flood() -> None:
         make.letter(group="payment", failed_at=make.after(-30))
     alert.evaluate(make.NOW)
     assert not Incident.objects.exists()
+
+
+# ---------- chains ----------
+
+
+SPANS = (
+    ("publish", "a", "orders"),
+    ("consume", "b", "orders"),
+    ("publish", "b", "payments"),
+    ("consume", "c", "payments"),
+)
+
+
+def chain(now_seconds: float, **status: str) -> None:
+    """a → orders → b → payments → c: what spans told of it, and how the groups fare `now_seconds` after b stopped."""
+    for number, (kind, service, place) in enumerate(
+        [
+            ("publish", "a", "orders"),
+            ("consume", "b", "orders"),
+            ("publish", "b", "payments"),
+            ("consume", "c", "payments"),
+        ]
+    ):
+        make.edge(number, kind, service, place, at=make.after(now_seconds))
+    for name, place in (("a", "carts"), ("b", "orders"), ("c", "payments")):
+        word = status.get(name, "ok")
+        values = {
+            "status": word,
+            "oldest_at": None if word in ("ok", "idle") else make.NOW,
+            "ready": 0 if word in ("ok", "idle") else 10,
+            "progress_at": make.after({"a": 20, "b": 0, "c": 10}[name]),
+            "seen_at": make.after(now_seconds),
+        }
+        ConsumerGroup.objects.update_or_create(
+            source="shop", system="nats", destination=place, name=name, defaults={"service": name, **values}
+        )
+
+
+def told(now_seconds: float) -> list[str]:
+    """One evaluation, and what goes out to a channel."""
+    alert.evaluate(make.after(now_seconds))
+    due = notification.claim(make.after(now_seconds))
+    for delivery in due:
+        notification.delivered(delivery, make.after(now_seconds))
+    return [delivery.message.headline for delivery in due]
+
+
+def test_chain_a_b_c_with_b_stopped_is_one_page_and_shows_what_follows_from_it() -> None:
+    """§9.6, test 8, as it is recorded and told."""
+    alert_settings.save_channel("Hook", "webhook", "https://example.org/hook")
+    alert_settings.ensure_default_rules()
+    sent = []
+    for second in range(70, 600, 10):
+        chain(second, a="stalled", b="stopped", c="idle")
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing"]
+    cause = Incident.objects.get(state="firing")
+    behind = Incident.objects.filter(follows_from=cause).values_list("subject", "rule__kind", "state")
+    assert sorted(behind) == [
+        ("shop/carts/a", "lag", "pending"),
+        ("shop/carts/a", "stopped", "pending"),
+        ("shop/orders/b", "lag", "pending"),
+    ]
+    for second in range(600, 900, 10):  # all of it goes on again
+        chain(second, b="ok")
+        ConsumerGroup.objects.update(progress_at=make.after(second))
+        sent += told(second)
+    for second in range(900, 1300, 10):
+        chain(second)
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing", "Resolved: b finishes nothing"]
+    assert set(Incident.objects.filter(follows_from=cause).values_list("state", "fired_at")) == {("resolved", None)}
+
+
+def test_what_outlasts_its_cause_pages_by_itself() -> None:
+    alert_settings.save_channel("Hook", "webhook", "https://example.org/hook")
+    alert_settings.ensure_default_rules()
+    sent = []
+    for second in range(70, 200, 10):
+        chain(second, a="stalled", b="stopped", c="idle")
+        sent += told(second)
+    for second in range(200, 400, 10):
+        chain(second, a="stalled", b="ok")
+        sent += told(second)
+    assert sent == ["Critical: b finishes nothing", "Resolved: b finishes nothing", "Critical: a finishes nothing"]
+    assert not Incident.objects.filter(state="firing", follows_from__isnull=False).exists()
+
+
+def test_a_stop_of_a_group_that_nothing_ties_to_the_other_is_a_page_of_its_own() -> None:
+    alert_settings.ensure_default_rules()
+    chain(100, b="stopped")
+    make.consumer_group("alone", "elsewhere", age=90, ready=5, status="stalled", seen_at=make.after(100))
+    for second in (100, 110, 120):
+        alert.evaluate(make.after(second))
+    assert sorted(Incident.objects.filter(state="firing").values_list("subject", flat=True)) == [
+        "shop/elsewhere/alone",
+        "shop/orders/b",
+    ]
+
+
+def test_consequences_of_a_stop_that_came_to_nothing_fire_as_if_it_had_never_been() -> None:
+    stopped_rule()
+    AlertRule.objects.update(for_seconds=30)
+    chain(100, a="stalled", b="stopped")
+    alert.evaluate(make.after(100))
+    alert.evaluate(make.after(102))
+    assert Incident.objects.get(subject="shop/carts/a").follows_from == Incident.objects.get(subject="shop/orders/b")
+    chain(104, a="stalled", b="ok")
+    alert.evaluate(make.after(104))
+    assert Incident.objects.get().follows_from is None
+    for second in (106, 120, 140):
+        chain(second, a="stalled", b="ok")
+        alert.evaluate(make.after(second))
+    assert Incident.objects.get(state="firing").subject == "shop/carts/a"
+
+
+# ---------- dead letters that can't arrive or stay ----------
+
+
+def destination(second: float = 0, name: str = "orders", **given: Any) -> None:
+    at = make.after(second)
+    observations([DestinationSample("shop", "rabbitmq", name, "queue", at, **given)], at)
+
+
+def lost_letters_rule(**given: Any) -> AlertRule:
+    values = {"name": "Lost", "kind": "unreachable", "severity": "warning", "seconds": None, "share": 70.0}
+    return make.alert_rule(**{**values, "recover_ratio": 0.72, "for_seconds": 0, "recover_seconds": 0, **given})
+
+
+def test_a_dead_letter_exchange_without_a_target_warns_until_it_is_mended() -> None:
+    lost_letters_rule()
+    destination(letters_lost="nothing is bound to exchange dlx")
+    assert [event for _, event in alert.evaluate(make.NOW).told] == [Event.FIRING]
+    row = Incident.objects.get()
+    assert (row.title, row.severity, row.subject) == ("Dead letters of orders can't arrive", "warning", "shop/orders")
+    assert row.detail.startswith("Nothing is bound to exchange dlx. Rule: Dead letters of any queue or topic can't")
+    destination(2)
+    assert [event for _, event in alert.evaluate(make.after(2)).told] == [Event.RESOLVED]
+
+
+def test_letters_near_their_end_warn_and_those_that_somebody_dealt_with_do_not() -> None:
+    lost_letters_rule()
+    place = {"name": "dlq.payment", "dead_letters_of": ("payment",), "messages": 3, "kept_seconds": 600.0}
+    make.letter(location="dlq.payment", failed_at=make.after(-300))
+    destination(**place)
+    assert alert.evaluate(make.NOW).told == []
+    assert len(alert.evaluate(make.after(130)).told) == 1
+    assert Incident.objects.get().title == "Dead letters at dlq.payment are at 72 % of what is kept"
+    DeadLetter.objects.update(status="resolved")
+    assert [event for _, event in alert.evaluate(make.after(140)).told] == [Event.RESOLVED]
+
+
+def test_where_letters_are_only_counted_their_age_is_that_of_the_filled_queue() -> None:
+    lost_letters_rule()
+    place = {"name": "dlq", "dead_letters_of": ("*",), "kept_seconds": 600.0}
+    destination(0, **place, messages=0)
+    destination(100, **place, messages=1)
+    destination(300, **place, messages=5)
+    assert alert.evaluate(make.after(500)).told == []
+    assert len(alert.evaluate(make.after(530)).told) == 1
+    destination(531, **place, messages=0)
+    destination(532, **place, messages=1)
+    assert [event for _, event in alert.evaluate(make.after(533)).told] == [Event.RESOLVED]
+
+
+def test_a_full_stream_of_letters_and_one_out_of_sight() -> None:
+    lost_letters_rule()
+    destination(name="DLQ", dead_letters_of=("*",), messages=80, kept_messages=100)
+    Source.objects.create(name="shop", system="nats", state="blind")
+    assert alert.evaluate(make.NOW).told == []
+    Source.objects.update(state="ok")
+    assert len(alert.evaluate(make.after(1)).told) == 1
+    assert alert.evaluate(make.after(5000)).told != []  # gone from the broker for over an hour: nothing to warn of
+    assert Incident.objects.get().state == "resolved"

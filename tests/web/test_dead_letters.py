@@ -7,9 +7,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from eventflow.accounts.models import AuditEntry
+from eventflow.domain.observations import DestinationSample
 from eventflow.store.models import DeadLetter, Replay
+from eventflow.store.record import observations
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +38,27 @@ def test_a_letter_is_listed_under_its_cause(viewer: Client) -> None:
     assert "balance lookup for card ‹id› returned HTTP 502" in html
     assert letter.correlation_id[-6:] in html
     assert "1 waiting in 1 destination" in html
+
+
+def test_letters_that_cannot_arrive_or_stay_are_told_even_when_there_is_none(viewer: Client) -> None:
+    now = timezone.now()
+    evil = "there is no exchange <b>x</b>"
+    observations(
+        [
+            DestinationSample("shop", "rabbitmq", "orders", "queue", now, letters_lost=evil),
+            DestinationSample(
+                "shop", "nats", "DLQ", "stream", now, messages=9, kept_messages=10, dead_letters_of=("payment",)
+            ),
+        ],
+        now,
+    )
+    html = viewer.get(reverse("dead_letters:page")).content.decode()
+    assert "No dead letters" in html
+    assert "Letters of <code>orders</code> can&#x27;t arrive" in html.replace("can't", "can&#x27;t")
+    assert "there is no exchange &lt;b&gt;x&lt;/b&gt;" in html
+    assert "are near their end: 9 of at most 10 are kept" in html
+    observations([DestinationSample("shop", "rabbitmq", "orders", "queue", timezone.now())], now)
+    assert "Letters of" not in viewer.get(reverse("dead_letters:page")).content.decode()
 
 
 def test_the_page_of_one_letter_shows_payload_headers_and_stack(viewer: Client) -> None:
@@ -234,7 +258,7 @@ def test_more_rows_cost_no_more_queries(viewer: Client, name: str) -> None:
             viewer.get(reverse(name))
         costs.append(len(queries))
     assert costs[1] == costs[0]
-    assert costs[0] < 30
+    assert costs[0] < 31
 
 
 def test_a_replay_page_says_who_when_why_and_how_we_know(viewer: Client) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from eventflow.domain import notification as words
 from eventflow.domain.alert import Event
 from eventflow.store.models import Incident, NotificationChannel, Silence
-from eventflow.store.record import alert, notification, observations
+from eventflow.store.record import alert, alert_settings, lag, notification, observations
 from eventflow.worker import notify_send
 from eventflow.worker.tasks import notify
 from tests import factories as make
@@ -62,6 +62,47 @@ def test_a_webhook_receives_firing_and_resolved_exactly_once(hook: WebhookSink) 
         secret = notification.signing_secret(target.pk)
         assert headers["Eventflow-Signature"] == words.signature(secret, stamp, content)
         assert headers["path"] == "/hook?team=payments"
+
+
+def test_a_restart_amid_an_incident_goes_on_under_the_same_key_and_tells_of_its_end_once(
+    hook: WebhookSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§9.6, test 9. After a restart the database is all that is known."""
+    channel(hook.url)
+    make.alert_rule(name="Email late", for_seconds=0, recover_seconds=0)
+    start = timezone.now()
+    for step, age in enumerate([20, 30, 40, 1, 1]):
+        monkeypatch.setattr(lag, "_memories", {})
+        at = start + timedelta(seconds=3 * step)
+        observations([make.lag_sample(at=at, ready=5, age=age)], at)
+        alert.evaluate(at)
+        notify.deliver()
+    assert events(hook) == ["firing", "resolved"]
+    first, last = (json.loads(content) for _, content in hook.got)
+    assert first["key"] == last["key"] and last["incident"]["peak"] == 40
+    assert Incident.objects.count() == 1
+
+
+def test_chain_a_b_c_with_b_stopped_sends_one_message(hook: WebhookSink) -> None:
+    """§9.6, test 8, up to the receiver: b stopped, a is jammed before it, c waits behind it for what does not come."""
+    channel(hook.url)
+    alert_settings.ensure_default_rules()
+    now = timezone.now()
+    spans = (("publish", "a", "t1"), ("consume", "b", "t1"), ("publish", "b", "t2"), ("consume", "c", "t2"))
+    for number, (kind, service, place) in enumerate(spans):
+        make.edge(number, kind, service, place, at=now)
+    for name, place, status, quiet in (
+        ("a", "t0", "stalled", 70),
+        ("b", "t1", "stopped", 100),
+        ("c", "t2", "stalled", 90),
+    ):
+        values = {"status": status, "service": name, "progress_at": now - timedelta(seconds=quiet)}
+        make.consumer_group(name, place, age=90, ready=9, seen_at=now, **values)
+    for second in (0, 11, 12, 14):
+        alert.evaluate(now + timedelta(seconds=second))
+        notify.deliver()
+    assert [json.loads(content)["incident"]["title"] for _, content in hook.got] == ["b finishes nothing"]
+    assert Incident.objects.filter(state="pending", follows_from__title="b finishes nothing").count() == 2
 
 
 def test_mail_receives_firing_and_resolved_through_apprise() -> None:

@@ -70,6 +70,8 @@ class Incident(models.Model):
     acknowledged_by = models.CharField(max_length=150, blank=True)
     notified = models.JSONField(default=dict)
     """channel id → {"firing": iso instant, "resolved": iso instant}: what was told already."""
+    follows_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="consequences")
+    """The stop in its chain that holds it back (`domain.alert_chain`); it pages when it outlasts that."""
     updated_at = models.DateTimeField()
 
     class Meta:

@@ -15,6 +15,13 @@ class Destination(models.Model):
     partitions = models.IntegerField(null=True)
     dead_letters_of = models.JSONField(default=list)
     dead_letter_certainty = models.CharField(max_length=20, blank=True)
+    letters_lost = models.CharField(max_length=300, blank=True)
+    """Why dead letters can't arrive or stay; this and the next three as in `observations.DestinationSample`."""
+    kept_seconds = models.FloatField(null=True)
+    kept_messages = models.BigIntegerField(null=True)
+    oldest_at = models.DateTimeField(null=True)
+    filled_at = models.DateTimeField(null=True)
+    """Since when it has not been empty, as far as we saw."""
     seen_at = models.DateTimeField()
 
     class Meta:

@@ -44,6 +44,7 @@ MINUTES = (
 )
 LOST = "What was lost is not recorded, only how near it came."
 QUIET = "An arrival counts as over an hour after its last letter; a person may have ended it sooner."
+NO_PLACES = "Where dead letters could not arrive is not recorded, so this kind of rule cannot be tried."
 RECORDED = {Kind.LAG: "ready", Kind.SKEW: "skew"}
 """Since when a kind's measure is in the history; for the others since verdicts are."""
 
@@ -51,6 +52,8 @@ RECORDED = {Kind.LAG: "ready", Kind.SKEW: "skew"}
 def backtest(rule: Rule, now: datetime, most_moments: int = MOST_MOMENTS) -> BackTest:
     """The rule against the last seven days; `most_moments` of lag bound what it costs."""
     start = now - timedelta(days=DAYS)
+    if rule.kind == Kind.UNREACHABLE:
+        return BackTest(start, now, note=NO_PLACES, possible=False)
     if rule.kind == Kind.BLIND:
         return blind_history.backtest(rule, start, now)
     if rule.kind == Kind.DEAD_LETTERS:

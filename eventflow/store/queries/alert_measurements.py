@@ -11,6 +11,7 @@ from eventflow.domain.alert import Kind, Measurement
 from eventflow.domain.alert_backtest import flood_share
 from eventflow.domain.lag import LagStatus
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, DeadLetterGroup, Incident, Source
+from eventflow.store.queries import letter_places
 from eventflow.store.queries.lag import stale_seconds, subject
 
 OPEN = ("pending", "firing", "recovering")
@@ -42,6 +43,8 @@ class Known:
     def _measure(self, what: str) -> list[Measurement]:
         if what == Kind.BLIND:
             return _blind(self._now)
+        if what == Kind.UNREACHABLE:
+            return _places(self._now)
         if self._rows is None:
             self._rows = list(ConsumerGroup.objects.all())
         if what == Kind.FLOOD:
@@ -72,6 +75,7 @@ def _group(row: ConsumerGroup, now: datetime, *, known: bool) -> Measurement:
         shares={Kind.RETENTION: row.kept_share, Kind.SKEW: row.skew},
         lost=bool(row.lost),
         note=row.status_reason if row.status in EXPLAINED else "",
+        progress_at=row.progress_at,
     )
 
 
@@ -114,11 +118,40 @@ def _blind(now: datetime) -> list[Measurement]:
             subject=row.name,
             label=row.name,
             names=(row.name, row.system),
-            breached=row.state != "ok",
-            seconds=(now - row.ok_at).total_seconds() if row.ok_at and row.state != "ok" else None,
+            breached=row.state != "ok" or _silent(row, now),
+            seconds=_unseen(row, now) if row.state != "ok" or _silent(row, now) else None,
             note=row.message or row.state,
         )
         for row in Source.objects.exclude(state="paused")
+    ]
+
+
+def _unseen(row: Source, now: datetime) -> float | None:
+    return (now - row.ok_at).total_seconds() if row.ok_at else None
+
+
+def _silent(row: Source, now: datetime) -> bool:
+    """Said to be fine, but not for long: who looks has died or hangs. Receivers look at nothing: they only listen."""
+    looks = bool(row.cycle_seconds) and row.ok_at is not None
+    return looks and (_unseen(row, now) or 0.0) > stale_seconds(row.name, row.system, row.pause_seconds)
+
+
+def _places(now: datetime) -> list[Measurement]:
+    """Where dead letters should arrive and stay."""
+    blind = set(Source.objects.filter(state__in=OUT_OF_SIGHT).values_list("name", flat=True))
+    return [
+        Measurement(
+            subject=f"{place.source}/{place.name}",
+            label=place.name,
+            names=(place.name, f"{place.source}/{place.name}", *place.letters_of),
+            known=place.source not in blind,
+            lost=bool(place.lost),
+            messages=place.messages,
+            place=place.name if place.letters_of else "",
+            shares={Kind.UNREACHABLE: place.share(now)},
+            note=place.lost or place.near(now),
+        )
+        for place in letter_places.places(now)
     ]
 
 

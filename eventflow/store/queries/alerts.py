@@ -63,6 +63,12 @@ class IncidentView:
     silenced_until: datetime | None
     group_pk: int | None
     """The consumer group it is about, where it is about one."""
+    follows_from: int | None = None
+    """The incident that holds it back."""
+    cause: str = ""
+    """That one's title."""
+    consequences: tuple["IncidentView", ...] = ()
+    """What it holds back, or held back while it was open."""
 
     @property
     def lasted(self) -> float | None:
@@ -122,36 +128,47 @@ def as_rule(row: AlertRule) -> alert.Rule:
 
 
 def overview(now: datetime) -> Overview:
-    """Everything on the alerts page; 8 queries."""
-    rows = list(
-        Incident.objects.exclude(state="resolved").select_related("rule").order_by("-fired_at", "-pending_since")
-    )
-    past = list(Incident.objects.filter(state="resolved").select_related("rule").order_by("-resolved_at")[:HISTORY])
+    """Everything on the alerts page; 9 queries."""
+    incidents = Incident.objects.select_related("rule", "follows_from")
+    rows = list(incidents.exclude(state="resolved").order_by("-fired_at", "-pending_since"))
+    fired = incidents.filter(state="resolved", fired_at__isnull=False)
+    past = list(fired.order_by("-resolved_at")[:HISTORY])
+    open_pks = [row.pk for row in rows if row.fired_at]
+    held = list(incidents.filter(follows_from__in=[*open_pks, *(row.pk for row in past)]).order_by("pk"))
     channels = list(NotificationChannel.objects.order_by("name"))
     silences = list(Silence.objects.filter(until__gt=now).order_by("until"))
     names = {str(channel.pk): channel.name for channel in channels}
     groups = _group_keys() if any(row.rule.kind in alert.OF_GROUPS for row in rows + past) else {}
     views = [_incident(row, names, silences, groups) for row in rows]
+    behind: dict[int | None, list[IncidentView]] = {}
+    for row in held:
+        behind.setdefault(row.follows_from_id, []).append(_incident(row, names, silences, groups))
     return Overview(
-        firing=tuple(view for view in views if view.state in FIRING),
-        pending=tuple(view for view in views if view.state == "pending"),
-        history=tuple(_incident(row, names, silences, groups) for row in past),
+        firing=tuple(_with(behind, view) for view in views if view.state in FIRING),
+        pending=tuple(view for view in views if view.state == "pending" and view.follows_from not in open_pks),
+        history=tuple(_with(behind, _incident(row, names, silences, groups)) for row in past),
         rules=tuple(_rules(now, rows)),
         channels=tuple(_channel(channel) for channel in channels),
         silences=tuple(_silence(silence) for silence in silences),
     )
 
 
+def _with(behind: dict[int | None, list[IncidentView]], view: IncidentView) -> IncidentView:
+    return replace(view, consequences=tuple(behind.get(view.pk, ())))
+
+
 def firing() -> list[IncidentView]:
     """What fires now, critical first, for the bell and the overview. 1 query."""
-    rows = Incident.objects.filter(state__in=FIRING).select_related("rule").order_by("severity", "-fired_at")
+    rows = Incident.objects.filter(state__in=FIRING).select_related("rule", "follows_from")
+    rows = rows.order_by("severity", "-fired_at")
     return [_incident(row, {}, [], {}) for row in rows]
 
 
 def bell(now: datetime) -> tuple[list[IncidentView], list[IncidentView]]:
     """What fires now, critical first, and what ended within the last minute, so that pages can tell of it. 1 query."""
-    ended = Q(state="resolved", resolved_at__gte=now - timedelta(seconds=60))
-    rows = Incident.objects.filter(Q(state__in=FIRING) | ended).select_related("rule").order_by("severity", "-fired_at")
+    ended = Q(state="resolved", resolved_at__gte=now - timedelta(seconds=60), fired_at__isnull=False)
+    rows = Incident.objects.filter(Q(state__in=FIRING) | ended).select_related("rule", "follows_from")
+    rows = rows.order_by("severity", "-fired_at")
     views = [_incident(row, {}, [], {}) for row in rows]
     return [view for view in views if view.state in FIRING], [view for view in views if view.state == "resolved"]
 
@@ -182,7 +199,7 @@ def subjects() -> list[str]:
 
 def incidents(now: datetime, state: str = "", limit: int = 100, before: int | None = None) -> list[IncidentView]:
     """Incidents by state (``firing``, ``pending``, ``resolved`` or all), newest first, for the API. 3 queries."""
-    rows = Incident.objects.select_related("rule").order_by("-pk")
+    rows = Incident.objects.select_related("rule", "follows_from").order_by("-pk")
     if state == "firing":
         rows = rows.filter(state__in=FIRING)
     elif state:
@@ -224,6 +241,8 @@ def _incident(row: Incident, channels: dict[str, str], silences: list[Silence], 
         told=told,
         silenced_until=max(hushed, default=None),
         group_pk=groups.get(row.subject),
+        follows_from=row.follows_from_id,
+        cause=row.follows_from.title if row.follows_from_id and row.follows_from else "",
     )
 
 

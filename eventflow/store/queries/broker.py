@@ -1,6 +1,6 @@
 """What the topology takes from the broker's side: groups with their lag, destinations, letters that wait.
 
-Four queries however many rows there are. What was not seen for an hour is gone from the graph, not from the database.
+Five queries however many rows there are. What was not seen for an hour is gone from the graph, not from the database.
 """
 
 from datetime import datetime, timedelta
@@ -11,6 +11,7 @@ from eventflow.domain.lag import LagStatus
 from eventflow.domain.topology import ARRIVING_SECONDS
 from eventflow.domain.topology_model import DestinationInfo, GroupLag, LetterCount
 from eventflow.store.models import ConsumerGroup, DeadLetter, Destination, Incident
+from eventflow.store.queries import letter_places
 from eventflow.store.queries.lag import FIRING, stale_seconds, subject
 
 GONE = timedelta(hours=1)
@@ -54,6 +55,8 @@ def _group(row: ConsumerGroup, alert: Incident | None, now: datetime) -> GroupLa
 
 def destinations(now: datetime) -> list[DestinationInfo]:
     """Every destination the brokers tell of."""
+    rows = list(Destination.objects.filter(seen_at__gte=now - GONE).order_by("source", "name"))
+    troubled = {(place.source, place.name): place.trouble(now) for place in letter_places.among(rows, now)}
     return [
         DestinationInfo(
             row.source,
@@ -64,8 +67,9 @@ def destinations(now: datetime) -> list[DestinationInfo]:
             row.partitions,
             row.messages,
             tuple(row.dead_letters_of),
+            troubled.get((row.source, row.name), ""),
         )
-        for row in Destination.objects.filter(seen_at__gte=now - GONE).order_by("source", "name")
+        for row in rows
     ]
 
 

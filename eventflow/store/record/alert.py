@@ -10,11 +10,13 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from eventflow.domain import alert, alert_words
-from eventflow.domain.alert import Event, Kind, Measurement, Reading, State
+from eventflow.domain import alert, alert_chain, alert_words
+from eventflow.domain.alert import Event, Measurement, Reading, State
+from eventflow.domain.alert_chain import Key
 from eventflow.store.models import AlertRule, Incident
 from eventflow.store.queries.alert_measurements import Known
 from eventflow.store.queries.alerts import as_rule
+from eventflow.store.queries.chains import chains
 
 OPEN = ("pending", "firing", "recovering")
 REFRESH_SECONDS = 2.0
@@ -30,6 +32,7 @@ WRITTEN = (
     "value",
     "unit",
     "peak",
+    "follows_from",
     "updated_at",
 )
 
@@ -52,6 +55,7 @@ class _Change:
     event: Event | None
     measurement: Measurement | None
     subject: str
+    cause: int | None = None
 
 
 def evaluate(now: datetime) -> Outcome:
@@ -60,57 +64,76 @@ def evaluate(now: datetime) -> Outcome:
         return Outcome()
     with transaction.atomic():
         outcome = Outcome()
-        for change in _changes(now, AlertRule.objects.select_for_update().order_by("pk")):
-            _apply(change, outcome, now)
+        changes = _changes(now, AlertRule.objects.select_for_update().order_by("pk"))
+        dropped = {change.row.pk for change in changes if change.after is None and change.row is not None}
+        for change in changes:
+            _apply(change, outcome, now, dropped)
     return outcome
 
 
 def _changes(now: datetime, rules: QuerySet[AlertRule]) -> list[_Change]:
-    """What would be written; 4 queries, one for floods, and one more for each rule on dead letters.
-
-    Rules for stopped groups go first: what follows from a stop is held back while one fires.
+    """What would be written; 4 queries, one for floods, one more for each rule on dead letters, and 3 for the topology
+    while a group is stopped and another is in trouble too.
     """
-    found = sorted(rules, key=lambda rule: rule.kind != Kind.STOPPED)
+    found = list(rules)
     by_rule: dict[int, dict[str, Incident]] = {rule.pk: {} for rule in found}
     for row in Incident.objects.filter(state__in=OPEN):
         by_rule.setdefault(row.rule_id, {})[row.subject] = row
     known = Known(now)
-    stopped: set[str] = set()
-    changes = []
+    watched: list[tuple[alert.Rule, Measurement, Incident | None]] = []
+    changes: list[_Change | None] = []
     for model in found:
         rule, rows = as_rule(model), by_rule[model.pk]
         seen: set[str] = set()
         for measurement in known.of(model, rows) if model.enabled else ():
-            if not alert.matches(rule.pattern, measurement.names):
-                continue
-            seen.add(measurement.subject)
-            change = _judge(rule, alert.held_back(rule, measurement, stopped), rows.get(measurement.subject), now)
-            changes.append(change)
-            if rule.kind == Kind.STOPPED and _fires(change, rows.get(measurement.subject)):
-                stopped.add(measurement.subject)
+            if alert.matches(rule.pattern, measurement.names):
+                seen.add(measurement.subject)
+                watched.append((rule, measurement, rows.get(measurement.subject)))
         for name in rows.keys() - seen:
             after, event = alert.end(_state(rows[name]), now)
             changes.append(_Change(rule, rows[name], after, event, None, name))
+    causes = _causes(watched, now)
+    changes += [_judge(rule, measurement, row, causes, now) for rule, measurement, row in watched]
     return [change for change in changes if change is not None]
 
 
-def _fires(change: _Change | None, row: Incident | None) -> bool:
-    if change is not None:
-        return change.after is not None and change.after.state in (State.FIRING, State.RECOVERING)
-    return row is not None and row.state in ("firing", "recovering")
+def _causes(watched: list[tuple[alert.Rule, Measurement, Incident | None]], now: datetime) -> dict[Key, int | None]:
+    """Which incidents follow from a stop in their chain, and from which one; None: from one that is just beginning."""
+    troubles = []
+    stops: dict[str, int] = {}
+    for rule, measurement, row in watched:
+        trouble = alert_chain.trouble_of(rule, measurement, _state(row) if row else None, now)
+        if trouble is None:
+            continue
+        troubles.append(trouble)
+        if row is not None and trouble.stop:
+            stops.setdefault(measurement.subject, row.pk)
+    if not any(trouble.stop for trouble in troubles):
+        return {}
+    graph = chains(now) if alert_chain.needs_graph(troubles) else alert_chain.NO_CHAINS
+    return {key: stops.get(subject) for key, subject in alert_chain.follow(troubles, graph).items()}
 
 
-def _judge(rule: alert.Rule, measurement: Measurement, row: Incident | None, now: datetime) -> _Change | None:
+def _judge(
+    rule: alert.Rule, measurement: Measurement, row: Incident | None, causes: dict[Key, int | None], now: datetime
+) -> _Change | None:
     reading = alert.read(rule, measurement)
     value, _ = alert.value_of(rule, measurement)
     before = _state(row) if row else None
-    after, event = alert.step(rule, reading, value if reading != Reading.UNKNOWN else None, before, now)
+    held = (rule.pk, measurement.subject) in causes
+    after, event = alert.step(rule, reading, value if reading != Reading.UNKNOWN else None, before, now, held=held)
     if after is None and row is None:
         return None
-    change = _Change(rule, row, after, event, measurement if reading != Reading.UNKNOWN else None, measurement.subject)
+    told_of = measurement if reading != Reading.UNKNOWN else None
+    change = _Change(rule, row, after, event, told_of, measurement.subject)
+    if after is not None and after.held:
+        old_cause = row.follows_from_id if row is not None else None
+        change.cause = causes.get((rule.pk, measurement.subject)) or old_cause
     if row is None or after is None or before is None or after.state != before.state:
         return change
     if (after.recovering_since, after.pending_since) != (before.recovering_since, before.pending_since):
+        return change
+    if change.cause != row.follows_from_id:
         return change
     old = (now - row.updated_at).total_seconds() >= REFRESH_SECONDS
     return change if old and after.value != before.value else None
@@ -125,10 +148,11 @@ def _state(row: Incident) -> alert.Incident:
         resolved_at=row.resolved_at,
         value=row.value,
         peak=row.peak,
+        held=row.follows_from_id is not None,
     )
 
 
-def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
+def _apply(change: _Change, outcome: Outcome, now: datetime, dropped: set[int]) -> None:
     outcome.news.add("alerts")
     if change.after is None:
         if change.row:
@@ -140,6 +164,7 @@ def _apply(change: _Change, outcome: Outcome, now: datetime) -> None:
     row.pending_since, row.fired_at = after.pending_since, after.fired_at
     row.recovering_since, row.resolved_at = after.recovering_since, after.resolved_at
     row.value, row.peak = after.value, after.peak
+    row.follows_from_id = None if change.cause in dropped else change.cause
     if change.measurement is not None:
         row.unit = alert.value_of(change.rule, change.measurement)[1]
         # Once it recovers the words stay what they were while it was bad: that is what history and all-clear tell.

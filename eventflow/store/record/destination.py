@@ -17,6 +17,11 @@ VALUES = (
     "partitions",
     "dead_letters_of",
     "dead_letter_certainty",
+    "letters_lost",
+    "kept_seconds",
+    "kept_messages",
+    "oldest_at",
+    "filled_at",
     "seen_at",
 )
 
@@ -33,8 +38,11 @@ def record(samples: Sequence[DestinationSample], now: datetime) -> set[str]:
         if before and before.seen_at > sample.at:
             continue
         row = _row(sample)
+        row.filled_at = _filled(before, sample)
         if before is None or _shape(before) != _shape(row):
             news.add("topology")
+        if (before.letters_lost if before else "") != row.letters_lost:
+            news |= {"topology", "dead-letters"}
         rows.append(row)
     if rows:
         Destination.objects.bulk_create(rows, update_conflicts=True, unique_fields=KEY, update_fields=VALUES)
@@ -54,8 +62,20 @@ def _row(sample: DestinationSample) -> Destination:
         partitions=sample.partitions,
         dead_letters_of=list(sample.dead_letters_of),
         dead_letter_certainty=sample.dead_letter_certainty or "",
+        letters_lost=(sample.letters_lost or "")[:300],
+        kept_seconds=sample.kept_seconds,
+        kept_messages=sample.kept_messages,
+        oldest_at=sample.oldest_at,
         seen_at=sample.at,
     )
+
+
+def _filled(before: Destination | None, sample: DestinationSample) -> datetime | None:
+    """Since when something lies there; what is not known changes nothing."""
+    known = before.filled_at if before else None
+    if sample.messages is None:
+        return known
+    return (known or sample.at) if sample.messages else None
 
 
 def _shape(row: Destination) -> tuple[str, str, list[str]]:

@@ -14,7 +14,10 @@ router = Router(tags=["alerts"])
 
 
 class Alert(Schema):
-    """An incident: `state` is pending, firing, recovering or resolved."""
+    """An incident: `state` is pending, firing, recovering or resolved.
+
+    `follows_from`: the id of the stop in its chain that holds it back; nobody is told of it while that lasts.
+    """
 
     id: int = Field(alias="pk")
     rule: str
@@ -32,6 +35,7 @@ class Alert(Schema):
     unit: str
     acknowledged_by: str
     silenced_until: datetime | None
+    follows_from: int | None
 
 
 class AlertPage(Schema):

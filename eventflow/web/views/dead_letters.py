@@ -16,6 +16,7 @@ from eventflow.domain import redaction
 from eventflow.live import news
 from eventflow.store.models import DeadLetter
 from eventflow.store.queries import dead_letters as letters
+from eventflow.store.queries import letter_places
 from eventflow.store.record import dead_letter as record
 from eventflow.web import letter_detail, replay_dialog
 
@@ -81,6 +82,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "cause_message": redaction.text(cause.group.sample_message) if cause else "",
         "page": listed,
         "totals": letters.totals(),
+        "troubled": letter_places.troubled(now),
         "stepped_in": stepped_in,
         "opened": opened,
         "chosen": chosen.pk if chosen else None,

@@ -123,3 +123,22 @@ def test_every_header_value_survives_as_text(value: bytes) -> None:
     shown = text(value)
     assert raw(shown) == value
     assert "\x00" not in shown
+
+
+async def test_how_long_a_topic_keeps_letters_is_told_and_that_a_compacted_one_keeps_only_the_newest(
+    shop: Shop,
+) -> None:
+    topic = shop.topic("orders.dlq", config={"retention.ms": "3600000"})
+    for_ever = shop.topic("payments.dlq", config={"retention.ms": "-1"})
+    compacted = shop.topic("emails.dlq", config={"cleanup.policy": "compact"})
+    plain = shop.topic("orders")
+
+    def told(seen: Recorder) -> bool:
+        return bool(seen.destination(plain) and seen.destination(topic).kept_seconds)
+
+    seen = await run_until(watcher(shop), told, seconds=30)
+    kept = {name: seen.destination(name).kept_seconds for name in (topic, for_ever, compacted, plain)}
+    assert kept == {topic: 3600.0, for_ever: None, compacted: None, plain: None}
+    lost = seen.destination(compacted).letters_lost
+    assert lost == "the topic is compacted: of the letters with one key only the newest stays"
+    assert seen.destination(topic).letters_lost is None

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.nats
 
 
 async def test_lag_counts_only_what_the_filter_takes(nats_server: str) -> None:
+    """§9.6, test 3."""
     async with connection(nats_server) as (_, js):
         await js.add_stream(name="ORDERS", subjects=["orders.>"])
         await consumer(js, "ORDERS", "payment", "orders.placed")

@@ -229,3 +229,35 @@ async def test_reading_goes_on_from_its_cursor_and_a_resumed_collector_offers_th
 
 def identities(found: list[DeadLetter]) -> set[tuple[str, str, str]]:
     return {(letter.source, letter.location, letter.position) for letter in found}
+
+
+async def test_a_stream_of_letters_tells_how_long_and_how_many_it_keeps(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="DLQ", subjects=["dlq.>"], max_age=3600, max_msgs=2, discard="new")
+        await js.add_stream(name="MIXED", subjects=["orders.>", "errors.dlq"], max_age=60)
+        await js.publish("dlq.payment", b"1", headers=LETTER_HEADERS)
+        await js.publish("orders.placed", b"1")
+        await js.publish("errors.dlq", b"1")
+        found = await run_until(collector("shop", nats_server, 0.1), one_cycle)
+        stream, subject, mixed = (found.destination(name) for name in ("DLQ", "dlq.payment", "errors.dlq"))
+        assert (stream.kept_seconds, stream.kept_messages, stream.letters_lost) == (3600.0, 2, None)
+        assert stream.oldest_at is not None and abs((stream.at - stream.oldest_at).total_seconds()) < 30
+        assert (subject.kept_seconds, subject.kept_messages) == (None, None)  # its stream tells it
+        assert (mixed.kept_seconds, mixed.kept_messages) == (60.0, None)
+        assert found.destination("orders.placed").kept_seconds is None
+        await js.publish("dlq.payment", b"2", headers=LETTER_HEADERS)
+        found = await run_until(collector("shop", nats_server, 0.1), one_cycle)
+        assert found.destination("DLQ").letters_lost == "the stream is full (2 messages) and refuses new ones"
+        await js.update_stream(name="DLQ", subjects=["dlq.>"], max_age=3600, max_msgs=100, discard="new")
+        found = await run_until(collector("shop", nats_server, 0.1), one_cycle)
+        assert found.destination("DLQ").letters_lost is None
+
+
+async def test_a_stream_of_letters_by_interest_that_nobody_consumes_keeps_none(nats_server: str) -> None:
+    async with connection(nats_server) as (_, js):
+        await js.add_stream(name="dead-letters", subjects=["graveyard.>"], retention="interest")
+        watcher = collector("shop", nats_server, 0.1)
+        lost = (await run_until(watcher, one_cycle)).destination("dead-letters").letters_lost
+        assert lost == "the stream keeps only what a consumer waits for (retention interest), and it has none"
+        await consumer(js, "dead-letters", "reviewer", None)
+        assert (await run_until(watcher, one_cycle)).destination("dead-letters").letters_lost is None

@@ -9,7 +9,7 @@ import pytest
 
 from collectors.base import CollectorError
 from collectors.rabbitmq import collector
-from eventflow.domain.observations import LagSample, SourceStatus
+from eventflow.domain.observations import DestinationSample, LagSample, SourceStatus
 from tests.collectors.rabbitmq.shop import Vhost, publish
 from tests.collectors.recorder import Recorder, one_cycle, run_until
 from tests.redis_rabbitmq import RabbitMqServer
@@ -129,12 +129,36 @@ async def test_dead_letter_routes_are_told_as_configured_and_the_lost_ones_as_lo
     }
     assert "audit (there is no exchange nowhere)" in found.status.message
     assert "fraud (nothing is bound to exchange dlx with key fraud)" in found.status.message
+    lost = {one.destination: one.letters_lost for one in found.of(DestinationSample) if one.letters_lost}
+    assert lost == {
+        "audit": "there is no exchange nowhere",
+        "fraud": "nothing is bound to exchange dlx with key fraud",
+    }
+    assert found.destination("parking").kept_messages == 1000
     assert "counted, not read" in found.status.message
     groups = {sample.group for sample in found.of(LagSample)}
     assert groups == {"payment", "email", "audit", "fraud", "shipping"}  # nobody reads letters: no group waits for them
 
 
+async def test_what_a_dead_letter_queue_drops_is_told_and_a_mended_route_is_mended(vhost: Vhost) -> None:
+    vhost.queue("dlq.timed", message_ttl=600_000)
+    vhost.queue("dlq.unused", expires=3_600_000)
+    vhost.queue("dlq.retry", message_ttl=5000, dead_letter_exchange="", dead_letter_routing_key="orders")
+    vhost.queue("orders", dead_letter_exchange="", dead_letter_routing_key="dlq.orders")
+    watcher = collector("shop", vhost.url, 0.2)
+    found = await run_until(watcher, one_cycle)
+    timed, unused, retry = (found.destination(f"dlq.{name}") for name in ("timed", "unused", "retry"))
+    assert (timed.kept_seconds, timed.kept_messages, timed.letters_lost) == (600.0, None, None)
+    assert unused.letters_lost == "the queue is deleted with all that it holds after 3,600 s without a consumer"
+    assert (retry.kept_seconds, retry.letters_lost) == (None, None)  # moves its messages on, drops none
+    assert found.destination("orders").letters_lost == "there is no queue dlq.orders"
+    vhost.queue("dlq.orders")
+    found = await run_until(watcher, lambda seen: seen.destination("dlq.orders"), seconds=30)
+    assert found.destination("orders").letters_lost is None
+
+
 async def test_ten_looks_at_a_full_dead_letter_queue_lose_nothing(vhost: Vhost) -> None:
+    """§9.6, test 4."""
     vhost.queue("dlq.payment", queue_type="quorum", delivery_limit=2)
     async with vhost.channel() as channel:
         await publish(channel, "dlq.payment", 3)
@@ -151,6 +175,7 @@ async def test_ten_looks_at_a_full_dead_letter_queue_lose_nothing(vhost: Vhost) 
 
 
 async def test_a_user_without_the_vhost_is_told_so_and_not_that_it_is_empty(vhost: Vhost) -> None:
+    """§9.6, test 5."""
     vhost.queue("payment")
     vhost.put("users/watcher", {"password": "s3cret", "tags": "monitoring"})
     looks = collector("shop", vhost.server.url(vhost.name, "watcher", "s3cret"), 0.2)

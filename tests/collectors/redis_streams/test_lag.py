@@ -48,6 +48,7 @@ async def test_what_was_published_read_and_acknowledged_is_counted_exactly(redis
 async def test_after_trimming_the_lag_is_what_is_really_left_and_zero_when_caught_up(
     redis_server: RedisServer,
 ) -> None:
+    """§9.6, test 2."""
     async with connection(redis_server) as client:
         await client.xgroup_create("orders.placed", GROUP, id="0", mkstream=True)
         await publish(client, "orders.placed", 100)

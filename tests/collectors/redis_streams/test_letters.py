@@ -135,3 +135,15 @@ async def test_a_replay_while_the_server_is_away_says_that_nothing_was_sent(
     with pytest.raises(CollectorError, match="nothing was sent") as refused:
         await replayer("shop", server.url).send(outgoing())
     assert (refused.value.permanent, refused.value.reached) == (False, False)
+
+
+async def test_a_stream_of_letters_that_expires_says_when_until_it_no_longer_does(redis_server: RedisServer) -> None:
+    async with connection(redis_server) as client:
+        await client.xadd("dlq.payment", {**LETTER_FIELDS, "payload": b"1"})
+        await client.expire("dlq.payment", 3600)
+        watcher = collector("shop", redis_server.url, 0.05)
+        place = (await run_until(watcher, one_cycle)).destination("dlq.payment")
+        assert place.letters_lost and place.letters_lost.startswith("the stream expires with all that it holds at ")
+        assert place.oldest_at is not None
+        await client.persist("dlq.payment")
+        assert (await run_until(watcher, one_cycle)).destination("dlq.payment").letters_lost is None

@@ -82,6 +82,23 @@ async def test_a_dead_letter_queue_that_keeps_longer_is_no_danger(shop: Shop) ->
     assert "dropped early" not in (await look(shop)).status.message
 
 
+async def test_letters_that_cannot_arrive_or_stay_are_told_as_such(shop: Shop) -> None:
+    shop.queue("gone")
+    shop.queue("payment", dead_letters="gone")
+    shop.client("sqs").delete_queue(QueueUrl=shop.urls()["gone"])
+    shop.send(shop.queue("orders-dlq", MessageRetentionPeriod="3600"))
+    shop.queue("orders", dead_letters="orders-dlq")
+    found = await look(shop)
+    assert found.destination("payment").letters_lost == "its redrive policy names queue gone, which is not there"
+    place = found.destination("orders-dlq")
+    assert place.kept_seconds == 3600
+    assert place.letters_lost and place.letters_lost.startswith("it keeps messages for 1 h, orders for 96 h, counted")
+    assert found.destination("orders").letters_lost is None
+    assert found.destination("orders").kept_seconds is None
+    named = await look(shop, "&queues=payment")  # not seeing its queue is no proof
+    assert named.destination("payment").letters_lost is None
+
+
 async def test_named_queues_are_looked_at_without_listing_any(shop: Shop) -> None:
     shop.send(shop.queue("orders"))
     shop.queue("other")
