@@ -9,10 +9,17 @@ from django.test.utils import CaptureQueriesContext
 from eventflow.domain.observations import GroupMember, GroupMembers
 from eventflow.store.models import ConsumerGroup, PartitionMinute, Rebalance
 from eventflow.store.queries import lag_group
-from eventflow.store.record import lag_history, observations
+from eventflow.store.record import lag_history, observations, partitions
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_other_tests_minutes() -> None:
+    """Groups of other tests had the same ids at the same minute."""
+    partitions._minutes.clear()
+
 
 HOUR = timedelta(hours=1)
 
