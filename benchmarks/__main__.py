@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from benchmarks import collect_memory, kafka, lag, live, nats, redis_rabbitmq, spans, start
+from benchmarks import collect_memory, kafka, lag, lag_history, live, nats, redis_rabbitmq, spans, start
 from benchmarks.figures import keep, table
 
 found = [
     *spans.measure(),
     *lag.measure(),
+    *lag_history.measure(),
     *nats.measure(),
     *kafka.measure(),
     *redis_rabbitmq.measure(queues=1000),

@@ -154,9 +154,10 @@ def _group_page(rounds: int) -> list[tuple[str, float, str, float, float]]:
     from eventflow.store.record import lag_history
 
     now = datetime.now(UTC)
+    members = [{"id": f"m-{n}", "client": f"payment-{n}", "host": "", "partitions": [str(n)]} for n in range(6)]
     group = ConsumerGroup.objects.create(
         source="bench", system="kafka", destination="orders", name="a day", seen_at=now, members=6,
-        assignment=[{"id": f"m-{n}", "client": f"payment-{n}", "host": "", "partitions": [str(n)]} for n in range(6)],
+        assignment={"members": members, "told": [], "note": "", "at": now.isoformat()},
     )  # fmt: skip
     ConsumerGroup.objects.filter(pk=group.pk).update(first_seen_at=now - timedelta(days=1))
     points, minutes = [], []

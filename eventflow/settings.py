@@ -77,6 +77,9 @@ EVENTFLOW_SEARCH_KEYS = _list("EVENTFLOW_SEARCH_KEYS")
 EVENTFLOW_SPAN_FORMAT = "eventflow.worker.formats.otlp"
 """The format of stored requests: the store keeps what receivers give it and knows no protocol."""
 EVENTFLOW_RETENTION_HOURS = _number("EVENTFLOW_RETENTION_HOURS", 14 * 24)
+# Lag history is small when packed: samples for the days in which one looks closely, minutes for months.
+EVENTFLOW_LAG_SAMPLE_DAYS = _number("EVENTFLOW_LAG_SAMPLE_DAYS", 3)
+EVENTFLOW_LAG_MINUTE_DAYS = _number("EVENTFLOW_LAG_MINUTE_DAYS", 100)
 EVENTFLOW_RETENTION_GIGABYTES = (
     _number("EVENTFLOW_RETENTION_GIGABYTES", 1) if os.environ.get("EVENTFLOW_RETENTION_GIGABYTES") else None
 )

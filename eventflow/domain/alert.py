@@ -253,7 +253,7 @@ def end(before: Incident, now: datetime) -> tuple[Incident | None, Event | None]
 
 
 def _measured(incident: Incident, value: float | None) -> Incident:
-    if value is None:
+    if value is None or value == incident.value:
         return incident
     return replace(incident, value=value, peak=value if incident.peak is None else max(incident.peak, value))
 
@@ -296,6 +296,8 @@ def _held(rule: Rule, incident: Incident, now: datetime) -> Incident | None:
 
 def _fired(rule: Rule, reading: Reading, incident: Incident, now: datetime) -> tuple[Incident | None, Event | None]:
     if reading in (Reading.BREACH, Reading.BETWEEN):
+        if incident.state == State.FIRING and incident.recovering_since is None:
+            return incident, None
         return replace(incident, state=State.FIRING, recovering_since=None), None
     if reading == Reading.UNKNOWN:
         since = now if incident.state == State.RECOVERING else None

@@ -12,6 +12,8 @@ from eventflow.domain import alert
 from eventflow.domain.alert import Event, Incident, Measurement, Reading, Rule, State
 
 Moment = tuple[datetime, Measurement]
+UNSEEN_SECONDS = 180.0
+"""A spell that nobody looked at for longer may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,19 @@ class Track:
     moments: Iterable[Moment]
     gap_seconds: float
     """Without a moment for longer than this nothing was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A time for which a source was out of sight, as far as somebody looked.
+
+    seen_at   when it was last known to be so
+    ended_at  when it was back; None: not known, or it is not
+    """
+
+    began_at: datetime
+    seen_at: datetime
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,32 @@ def arrivals(rule: Rule, times: Sequence[datetime], empty: Measurement, quiet: t
             number = 0
             yield at + quiet, replace(empty, messages=0)
             yield at + quiet + timedelta(seconds=rule.recover_seconds), replace(empty, messages=0)
+
+
+def out_of_sight(
+    rule: Rule, spells: Sequence[Spell], empty: Measurement, start: datetime, now: datetime
+) -> Iterable[Moment]:
+    """A source's spells, oldest first, as moments: when each begins, when the rule has waited long enough, its end.
+
+    For how long nobody knew whether it lasted is told as not known.
+    """
+    gap = timedelta(seconds=UNSEEN_SECONDS)
+    for index, spell in enumerate(spells):
+        following = spells[index + 1].began_at if index + 1 < len(spells) else now
+        begin, seen = max(spell.began_at, start), min(spell.seen_at, following)
+        known = spell.ended_at if spell.ended_at is not None and spell.ended_at <= following else None
+        if known is not None and known - seen <= gap:
+            seen = known
+        elif known is None and following - seen <= gap:
+            seen = following
+        for at in sorted({begin, min(seen, begin + timedelta(seconds=rule.for_seconds)), seen}):
+            yield at, replace(empty, breached=True, seconds=(at - spell.began_at).total_seconds())
+        if known is None or seen < known:
+            yield seen, replace(empty, known=False)
+        if known is not None:
+            for at in (known, known + timedelta(seconds=rule.recover_seconds)):
+                if at <= following:
+                    yield at, replace(empty, seconds=0.0)
 
 
 def flood_share(arrived: int, took: int | None) -> float | None:

@@ -1,17 +1,28 @@
 """Plotly figures as JSON. Colours are theme tokens, ``var(--bar)`` or ``var(--bar) 12%``; `ef-chart` resolves them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventflow.domain import words
-from eventflow.store.queries.lag import IncidentNote, SeriesPoint
+from eventflow.store.queries.lag import IncidentNote
+from eventflow.store.queries.lag_series import Series
 from eventflow.web import formats
 
 Figure = dict[str, Any]
+TICKS: list[Figure] = [
+    {"dtickrange": [None, 30_000], "value": "%H:%M:%S"},
+    {"dtickrange": [30_000, 43_199_999], "value": "%H:%M"},
+    {"dtickrange": [43_200_000, None], "value": "%d %b %H:%M"},
+]
+"""How moments are written, by how far apart they are, in milliseconds."""
 Limit = tuple[str, float]
 """Severity and value of a rule's limit."""
 Span = tuple[datetime, datetime]
+MOST_POINTS = 7_000
+"""Of a line: a day of samples 15 s apart is drawn whole, of more the peaks are."""
+WHOLE_SECONDS = 86_400
+"""Longer times are not told as sampled."""
 MOST_LABELS = 1
 """Several would overlap; the legend names the others."""
 AREA: Figure = {"fill": "tozeroy", "fillcolor": "var(--bar) 12%"}
@@ -27,6 +38,7 @@ def _figure(
     changes: Sequence[datetime] = (),
 ) -> Figure:
     begin = _begin(traces, span)
+    seconds = (span[1] - span[0]).total_seconds()
     drawn = [_limit(value, label, severity) for severity, value, label in limits]
     highest = max((value for trace in traces for value in trace["y"] if value is not None), default=0.0)
     # A limit far above what happens would squash it to a line at the bottom.
@@ -48,10 +60,9 @@ def _figure(
             "range": [begin.isoformat(), span[1].isoformat()],
             "gridcolor": "rgba(0,0,0,0)",
             "linecolor": "var(--line-2)",
-            "fixedrange": True,
-            "hoverformat": "%H:%M:%S",
+            "hoverformat": "%H:%M:%S" if seconds <= WHOLE_SECONDS else "%d %b %H:%M",
             "nticks": 6,
-            "tickformat": _ticks((span[1] - begin).total_seconds()),
+            "tickformatstops": TICKS,
         },
         "yaxis": {
             "range": [0, top * 1.08],
@@ -65,29 +76,25 @@ def _figure(
         "shapes": [*_bands(incidents, span[1]), *(shape for shape, _ in drawn), *map(_mark, changes)],
         "annotations": [*(note for _, note in drawn), *map(_mark_label, changes[:MOST_LABELS])],
     }
-    return {"data": traces, "layout": layout}
-
-
-def _ticks(seconds: float) -> str:
-    if seconds <= 600:
-        return "%H:%M:%S"
-    return "%H:%M" if seconds <= 86_400 else "%d %b %H:%M"
+    whole = seconds <= WHOLE_SECONDS + 1 and all(len(trace["x"]) < MOST_POINTS - 2 for trace in traces)
+    return {"data": traces, "layout": layout, "whole": whole}
 
 
 def _begin(traces: list[Figure], span: Span) -> datetime:
     """Where the picture begins: with the first sample when that is younger than the range, so that it is filled."""
-    first = min((datetime.fromisoformat(trace["x"][0]) for trace in traces if trace["x"]), default=span[0])
+    first = min((datetime.fromtimestamp(trace["x"][0] / 1000, UTC) for trace in traces if trace["x"]), default=span[0])
     return max(span[0], min(first, span[1] - timedelta(minutes=3)))
 
 
-def _line(name: str, points: Sequence[SeriesPoint], values: Sequence[float | None], colour: str, **more: Any) -> Figure:
+def _line(name: str, series: Series, column: str, colour: str, **more: Any) -> Figure:
     line = {"color": f"var({colour})", "width": 1.5, **more.pop("line", {})}
+    drawn = series.line(column, MOST_POINTS)
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
-        "x": [point.at.isoformat() for point in points],
-        "y": list(values),
+        "x": drawn.at,
+        "y": _rounded(drawn.values),
         "line": line,
         "connectgaps": False,
         **more,
@@ -158,34 +165,32 @@ def _bands(incidents: Sequence[IncidentNote], end: datetime) -> list[Figure]:
 
 
 def messages(
-    points: Sequence[SeriesPoint],
+    series: Series,
     span: Span,
     incidents: Sequence[IncidentNote],
     limits: Sequence[Limit],
     changes: Sequence[datetime] = (),
 ) -> Figure:
     """Waiting messages, and those in flight, against the rules' limits."""
-    traces = [_line("waiting", points, [point.ready for point in points], "--bar", **AREA)]
-    if any(point.in_flight for point in points):
-        flying = [point.in_flight for point in points]
-        traces.append(_line("in flight", points, flying, "--accent", line={"dash": "dot"}))
+    traces = [_line("waiting", series, "ready", "--bar", **AREA)]
+    flying = _line("in flight", series, "in_flight", "--accent", line={"dash": "dot"})
+    if any(flying["y"]):
+        traces.append(flying)
     lines = [(severity, value, formats.count(value)) for severity, value in limits]
     return _figure(traces, span, "", lines, incidents, changes=changes)
 
 
-def seconds(
-    points: Sequence[SeriesPoint], span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]
-) -> Figure:
+def seconds(series: Series, span: Span, incidents: Sequence[IncidentNote], limits: Sequence[Limit]) -> Figure:
     """Age of the oldest waiting message, against the rules' limits."""
-    trace = _line("oldest waiting", points, _rounded(point.age_seconds for point in points), "--bar", **AREA)
+    trace = _line("oldest waiting", series, "age_seconds", "--bar", **AREA)
     lines = [(severity, value, words.limit(value)) for severity, value in limits]
     return _figure([trace], span, " s", lines, incidents)
 
 
-def rates(points: Sequence[SeriesPoint], span: Span) -> Figure:
+def rates(series: Series, span: Span) -> Figure:
     """Messages in and out per second."""
-    out, into = (_rounded(getattr(point, name) for point in points) for name in ("out_rate", "in_rate"))
-    traces = [_line("out", points, out, "--bar"), _line("in", points, into, "--accent", line={"dash": "dash"})]
+    out, into = ("out_rate", "--bar"), ("in_rate", "--accent")
+    traces = [_line("out", series, *out), _line("in", series, *into, line={"dash": "dash"})]
     return _figure(traces, span, "/s")
 
 

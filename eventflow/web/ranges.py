@@ -14,6 +14,7 @@ CHOICES = {
     "7d": ("Last 7 days", 7 * 86_400),
 }
 DEFAULT = "1h"
+LONGEST = timedelta(days=366)
 AT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -73,6 +74,16 @@ def of(request: HttpRequest, now: datetime) -> Range:
         narrower=url(keys[at - 1]) if at else "",
         wider=url(keys[at + 1]) if at + 1 < len(keys) else "",
     )
+
+
+def piece(request: HttpRequest, now: datetime) -> tuple[datetime, datetime] | None:
+    """A piece of time that the address names, `?from=…&to=…` in milliseconds since 1970; None when it names none."""
+    try:
+        start, end = (datetime.fromtimestamp(int(request.GET.get(name, "")) / 1000, UTC) for name in ("from", "to"))
+    except (ValueError, OverflowError, OSError):
+        return None
+    end = min(end, now)
+    return (start, end) if timedelta(seconds=1) <= end - start <= LONGEST else None
 
 
 def _until(text: str, now: datetime) -> datetime | None:

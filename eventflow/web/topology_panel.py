@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from eventflow.store.queries import topology as rollups
 from eventflow.web import formats, svg_chart
 
 HISTORY = timedelta(hours=1)
+CHART_POINTS = 720
 STEP_SECONDS = 60
 
 
@@ -186,17 +187,17 @@ def _group(topology: Topology, service: Service, row: GroupRow, now: datetime) -
     reads = tuple(Line(edge.source, edge.health.level, edge.destination, formats.rate(edge.rate)) for edge in edges)
     charts = []
     if row.pk is not None and (detail := lag_queries.group(row.pk, now - HISTORY, now, now)):
-        values = [point.ready for point in detail.series]
+        drawn = detail.series.line("ready", CHART_POINTS)
         charts.append(
             Chart(
                 "Lag, messages",
                 "last 1 hour",
                 svg_chart.line(
-                    values,
+                    drawn.values,
                     now - HISTORY,
                     now,
                     f"Lag of {row.name}",
-                    times=[point.at for point in detail.series],
+                    times=[datetime.fromtimestamp(at / 1000, UTC) for at in drawn.at],
                     cls="c-crit" if row.health.level == "crit" else "",
                 ),
             )

@@ -9,10 +9,17 @@ from django.test.utils import CaptureQueriesContext
 from eventflow.domain.observations import GroupMember, GroupMembers
 from eventflow.store.models import ConsumerGroup, PartitionMinute, Rebalance
 from eventflow.store.queries import lag_group
-from eventflow.store.record import lag_history, observations
+from eventflow.store.record import lag_history, observations, partitions
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_other_tests_minutes() -> None:
+    """Groups of other tests had the same ids at the same minute."""
+    partitions._minutes.clear()
+
 
 HOUR = timedelta(hours=1)
 
@@ -102,9 +109,9 @@ def test_old_minutes_and_old_rebalances_go() -> None:
     look(0, 1, 1)
     there(1, a="0")
     there(2, b="0")
-    lag_history.prune(make.NOW + timedelta(hours=49), 24 * 14)
+    lag_history.prune(make.NOW + timedelta(hours=49), 24 * 14, 3, 90)
     assert (PartitionMinute.objects.count(), Rebalance.objects.count()) == (0, 1)
-    lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14)
+    lag_history.prune(make.NOW + timedelta(hours=24 * 15), 24 * 14, 3, 90)
     assert Rebalance.objects.count() == 0
 
 

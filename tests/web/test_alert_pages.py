@@ -12,7 +12,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from eventflow.accounts.models import AuditEntry
-from eventflow.store.models import AlertRule, ConsumerGroup, Incident, LagPoint, NotificationChannel, Silence
+from eventflow.store.models import (
+    AlertRule,
+    BlindSpell,
+    ConsumerGroup,
+    Incident,
+    LagPoint,
+    NotificationChannel,
+    Silence,
+    Source,
+)
 from eventflow.store.queries import alerts, lag
 from eventflow.store.record.notification import signing_secret
 from tests import factories as make
@@ -228,6 +237,21 @@ def test_a_rule_is_tried_on_the_last_week_before_it_is_saved(client: Client) -> 
     assert "1 hour until" in page and "No sample in this time" not in page
 
 
+def test_a_rule_for_blind_sources_is_tried_on_the_times_when_they_were_out_of_sight(client: Client) -> None:
+    Source.objects.create(name="shop", system="nats", state="ok")
+    began = timezone.now() - timedelta(hours=3)
+    BlindSpell.objects.create(
+        source="shop",
+        system="nats",
+        began_at=began,
+        seen_at=began + timedelta(minutes=9),
+        ended_at=began + timedelta(minutes=9),
+    )
+    rule = RULE | {"kind": "blind", "pattern": "*"}
+    text = as_role(client, "admin").post(reverse("alerts:try_rule"), rule).content.decode()
+    assert "Would have fired 1 time</b>" in text and "on 1 source." in text and "peak 9 m" in text
+
+
 def test_an_existing_rule_is_tried_without_being_changed_and_without_a_script(client: Client) -> None:
     lagging(2)
     rule = make.alert_rule(name="Email late")
@@ -242,7 +266,6 @@ def test_what_cannot_be_tried_says_why(client: Client) -> None:
     as_role(client, "admin")
     url = reverse("alerts:try_rule")
     assert "Nothing is recorded yet" in client.post(url, RULE).content.decode()
-    assert "is not recorded" in client.post(url, RULE | {"kind": "blind"}).content.decode()
     answer = client.post(url, RULE | {"age": "old"}, headers={"HX-Request": "true"})
     assert "Not tried" in answer.content.decode()
     assert client.post(url, RULE | {"age": "old"}).status_code == 422

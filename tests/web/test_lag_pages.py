@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from eventflow.domain.observations import GroupMember, GroupMembers
-from eventflow.store.models import ConsumerGroup
-from eventflow.store.record import observations
+from eventflow.store.models import ConsumerGroup, LagPoint
+from eventflow.store.record import lag_history, observations
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +35,17 @@ def test_unknown_lag_is_a_dash_with_its_reason_never_a_zero(viewer: Client) -> N
     observations([make.lag_sample("email", now, ready=None, unknown_reason="not permitted to look")], now)
     page = viewer.get("/lag/").content.decode()
     assert "Unknown" in page and "not permitted to look" in page
+
+
+def test_a_group_out_of_sight_is_not_said_to_be_steady(viewer: Client) -> None:
+    now = timezone.now()
+    seen = make.consumer_group("email", seen_at=now, ready=50, age=9, status="slow", trend=0)
+    lost = make.consumer_group("billing", seen_at=now, ready=50, age=9, status="unknown", trend=0)
+    old = make.consumer_group("audit", seen_at=now - timedelta(hours=1), ready=50, age=9, status="slow", trend=1)
+    assert ">steady<" in viewer.get(f"/lag/groups/{seen.pk}/").content.decode()
+    for group in (lost, old):
+        page = viewer.get(f"/lag/groups/{group.pk}/").content.decode()
+        assert "not known now" in page and ">steady<" not in page and "growing" not in page
 
 
 def test_hostile_group_names_are_only_text(viewer: Client) -> None:
@@ -88,6 +99,26 @@ def test_a_chart_is_a_figure_that_plotly_accepts(viewer: Client, name: str) -> N
     # The theme's tokens become colours in the browser; to Plotly any colour will do here.
     text = re.sub(r"var\(--[\w-]+\)( \d+%)?", "black", json.dumps(figure))
     go.Figure(json.loads(text))
+
+
+def test_a_chart_of_a_day_is_whole_and_of_a_week_the_peaks_until_one_looks_closer(viewer: Client) -> None:
+    group = make.consumer_group("email", seen_at=timezone.now())
+    start = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=40)
+    LagPoint.objects.bulk_create(
+        LagPoint(group=group, at=start + timedelta(seconds=15 * n), ready=40_000 if n == 2_000 else n % 7)
+        for n in range(38 * 240)
+    )
+    lag_history.pack(timezone.now())
+    url = f"/lag/groups/{group.pk}/charts/messages/"
+    day, week = viewer.get(f"{url}?range=24h").json(), viewer.get(f"{url}?range=7d").json()
+    assert day["whole"] and not week["whole"]
+    assert len(day["data"][0]["x"]) >= 21 * 240 - 1 and max(week["data"][0]["y"]) == 40_000
+    peak = int(start.timestamp() * 1000) + 2_000 * 15_000
+    piece = viewer.get(f"{url}?range=7d&from={peak - 600_000}&to={peak + 600_000}").json()
+    assert piece["whole"] and dict(zip(piece["data"][0]["x"], piece["data"][0]["y"], strict=True))[peak] == 40_000
+    assert 78 <= len(piece["data"][0]["x"]) <= 82
+    for odd in ("from=x&to=y", f"from={peak}&to={peak}", "from=-9&to=99999999999999999999", f"from={peak}"):
+        assert viewer.get(f"{url}?range=24h&{odd}").json()["whole"]
 
 
 def test_members_have_a_column_only_where_a_broker_tells_them(viewer: Client) -> None:

@@ -106,3 +106,30 @@ def test_the_cursor_of_a_list_and_a_drawings_own_transform_stay(page: Page) -> N
 def test_hostile_text_stays_text(page: Page) -> None:
     done = morph(page, "<p>a</p>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>")
     assert done["html"] == "<p>&lt;img src=x onerror=alert(1)&gt;</p>"
+
+
+CHART = "async ([name, ...given]) => (await import('/static/js/chart.js'))[name](...given)"
+
+
+def test_a_charts_piece_is_what_plotly_says_was_moved_in_time(page: Page) -> None:
+    noon = 1_795_608_000_000
+    told = {"xaxis.range[0]": "2026-11-25 12:00", "xaxis.range[1]": "2026-11-25 12:00:01.5004"}
+    assert page.evaluate(CHART, ["pieceOf", told]) == [noon, noon + 1500]
+    whole = {"xaxis.range": ["2026-11-25T12:00:00.000", "2026-11-25T12:01:00.000"]}
+    assert page.evaluate(CHART, ["pieceOf", whole]) == [noon, noon + 60_000]
+    assert page.evaluate(CHART, ["pieceOf", {"width": 300}]) is None
+
+
+def test_a_piece_is_asked_for_with_as_much_on_both_sides(page: Page) -> None:
+    assert page.evaluate(CHART, ["addressOf", "/c/?range=7d", [1000, 3000]]) == "/c/?range=7d&from=-1000&to=5000"
+    assert page.evaluate(CHART, ["addressOf", "/c/", None]) == "/c/"
+
+
+def test_a_piece_is_drawn_as_high_as_what_happens_in_it(page: Page) -> None:
+    figure = {
+        "data": [{"x": [1, 2, 3, 4], "y": [900, None, 50, 70]}, {"x": [2, 3], "y": [100, 2]}],
+        "layout": {"xaxis": {"range": ["a", "b"]}, "yaxis": {"range": [0, 972]}},
+    }
+    assert page.evaluate(CHART, ["viewOf", figure, None]) == {"x": ["a", "b"], "y": [0, 972]}
+    seen = page.evaluate(CHART, ["viewOf", figure, [2, 4]])
+    assert seen["y"] == [0, 108] and seen["x"][0] == "1970-01-01T00:00:00.002Z"

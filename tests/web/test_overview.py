@@ -41,7 +41,8 @@ def test_the_page_that_waits_learns_that_something_arrived(viewer: Client) -> No
 
 def test_the_figures_name_the_oldest_the_letters_and_the_alert(viewer: Client) -> None:
     now = timezone.now()
-    make.consumer_group("payment", seen_at=now, ready=1200, in_flight=4, age=332, trend=1, in_rate=12.0, out_rate=2.0)
+    falling = {"status": "slow", "trend": 1, "in_rate": 12.0, "out_rate": 2.0}
+    make.consumer_group("payment", seen_at=now, ready=1200, in_flight=4, age=332, **falling)
     make.letter(captured_at=now)
     make.incident(make.alert_rule(), title="payment is late", severity="critical", fired_at=now)
     page = part(viewer, "figures")

@@ -4,9 +4,9 @@ from eventflow.store.models.alert import AlertRule, Incident, NotificationChanne
 from eventflow.store.models.dead_letter import DeadLetter, DeadLetterGroup
 from eventflow.store.models.import_job import ImportJob
 from eventflow.store.models.instrumentation import LibraryCount
-from eventflow.store.models.lag import ConsumerGroup, Destination, LagPoint, PartitionMinute, Rebalance
+from eventflow.store.models.lag import ConsumerGroup, Destination, LagPack, LagPoint, PartitionMinute, Rebalance
 from eventflow.store.models.replay import Replay, ReplayItem
-from eventflow.store.models.source import ConnectionTest, Source, SourceSetting
+from eventflow.store.models.source import BlindSpell, ConnectionTest, Source, SourceSetting
 from eventflow.store.models.spans import (
     Chunk,
     Edge,
@@ -22,6 +22,7 @@ from eventflow.store.models.spans import (
 
 __all__ = [
     "AlertRule",
+    "BlindSpell",
     "Chunk",
     "ConnectionTest",
     "ConsumerGroup",
@@ -38,6 +39,7 @@ __all__ = [
     "Incident",
     "IndexPage",
     "IndexRun",
+    "LagPack",
     "LagPoint",
     "LibraryCount",
     "NotificationChannel",

@@ -87,12 +87,14 @@ class ConsumerGroup(models.Model):
 
 
 class LagPoint(models.Model):
-    """One sample of a group's lag. `resolution_seconds` 0 is as sampled, 60 a minute's worst."""
+    """One sample of a group's lag, until it is packed. `resolution_seconds` 0 is as sampled, 60 a minute's worst."""
 
     group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="points")
     at = models.DateTimeField()
     resolution_seconds = models.PositiveSmallIntegerField(default=0)
     ready = models.BigIntegerField(null=True)
+    low = models.BigIntegerField(null=True)
+    """The fewest that waited within a minute; null for a sample, where it is `ready`."""
     in_flight = models.BigIntegerField(null=True)
     age_seconds = models.FloatField(null=True)
     published_total = models.BigIntegerField(null=True)
@@ -107,6 +109,23 @@ class LagPoint(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["group", "resolution_seconds", "at"], name="one_point_per_instant")
         ]
+
+
+class LagPack(models.Model):
+    """An hour of samples (15 s apart) or a day of minutes of one group, as `store.lag_pack` packs them."""
+
+    group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="packs")
+    seconds = models.PositiveSmallIntegerField()
+    """15 or 60: how far what is in it lies apart."""
+    at = models.BigIntegerField()
+    """Where the hour or day begins, in seconds since 1970."""
+    body = models.BinaryField()
+    hours = models.BinaryField()
+    """The worst of each hour of a day, as `store.lag_hours` has it: what can be asked of very many groups at once."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "seconds", "at"], name="one_pack_per_group_and_time")]
+        indexes = [models.Index(fields=["seconds", "at"], name="packs_by_age")]
 
 
 class PartitionMinute(models.Model):

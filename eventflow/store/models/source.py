@@ -30,9 +30,29 @@ class Source(models.Model):
     """When it last said anything."""
     ok_at = models.DateTimeField(null=True)
     """When it last saw the broker: "blind since" is told from here."""
+    first_seen_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class BlindSpell(models.Model):
+    """A time for which a source was out of sight: what rules for blind sources are tried against."""
+
+    source = models.CharField(max_length=100)
+    system = models.CharField(max_length=40)
+    message = models.TextField(blank=True)
+    began_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    """When it was last told to be so: when the worker stands still, nobody knows."""
+    ended_at = models.DateTimeField(null=True)
+    """When the broker was seen again, or the source paused, removed or left out."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "began_at"], name="one_spell_per_source_and_instant")]
+
+    def __str__(self) -> str:
+        return self.source
 
 
 class Described(models.Model):

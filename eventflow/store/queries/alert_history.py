@@ -1,56 +1,64 @@
-"""Reads of what a rule can be tried against: lag as sampled and minute by minute, dead letters by their arrival.
+"""Reads of what a rule can be tried against: lag minute by minute and as sampled, dead letters, blind spells.
 
-Bounded: groups are sifted by one sum over the history first; only those that ever came near the limit are read whole,
-and of these at most `READ_GROUPS`. What was left out is counted.
+Bounded: all groups are read by minutes; those that ever broke the limit also by samples, where it was not quiet, up to
+so many. What was left out is counted.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from itertools import groupby
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
-from django.db.models import F, Min, Q
+import numpy as np
+from django.db.models import F, Max, Min, Q
 
-from eventflow.domain import alert, alert_backtest, lag
+from eventflow.domain import alert, alert_backtest
 from eventflow.domain.alert import Kind, Measurement, Rule
 from eventflow.domain.alert_backtest import BackTest, Fired, Moment, Track
-from eventflow.domain.lag import LagStatus
+from eventflow.store import lag_hours
+from eventflow.store.lag_hours import HOUR
+from eventflow.store.lag_open import AS_SAMPLED
+from eventflow.store.lag_pack import MINUTE, TENTHS, Lags, moment
 from eventflow.store.models import AlertRule, ConsumerGroup, DeadLetter, LagPoint
+from eventflow.store.queries import blind_history, lag_past, lag_series
 from eventflow.store.queries.alert_measurements import ARRIVAL_HOURS, FLOOD_SECONDS
 from eventflow.store.queries.alerts import as_rule
 from eventflow.store.queries.lag import subject
+from eventflow.store.spans.columns import Ints
+from eventflow.store.spans.rows import CHUNK
 
 DAYS = 7
-SIFT_GROUPS = 200
+MOST_GROUPS = 2_000
+AT_ONCE = 50
+"""Groups held in memory together."""
+MOST_HOURS = 3_000
+"""Hours of a group that are read by samples."""
+MOST_MOMENTS = 60_000
 READ_GROUPS = 30
+"""For floods."""
 LETTERS = 20_000
-MINUTE_GAP = 180.0
 MINUTES = (
-    "Samples are kept for hours only; before that the history is minute by minute, each minute's worst, "
+    "Where samples are gone, or more than one wants to wait for, the history is minute by minute, each minute's worst, "
     "so that short spikes may count longer than they were."
 )
 LOST = "What was lost is not recorded, only how near it came."
 QUIET = "An arrival counts as over an hour after its last letter; a person may have ended it sooner."
-NOT_RECORDED = "Whether a source was in sight is not recorded, so this kind of rule cannot be tried."
 NO_PLACES = "Where dead letters could not arrive is not recorded, so this kind of rule cannot be tried."
-RECORDED = {Kind.LAG: Q(), Kind.SKEW: Q(skew__isnull=False)}
+RECORDED = {Kind.LAG: "ready", Kind.SKEW: "skew"}
 """Since when a kind's measure is in the history; for the others since verdicts are."""
-VALUES = ("group_id", "at", "ready", "age_seconds", "status", "kept_share", "skew", "resolution_seconds")
-Row = tuple[int, datetime, int | None, float | None, int | None, float | None, float | None, int]
 
 
-def backtest(rule: Rule, now: datetime) -> BackTest:
-    """The rule against the last seven days."""
+def backtest(rule: Rule, now: datetime, most_moments: int = MOST_MOMENTS) -> BackTest:
+    """The rule against the last seven days; `most_moments` of lag bound what it costs."""
     start = now - timedelta(days=DAYS)
     if rule.kind == Kind.UNREACHABLE:
         return BackTest(start, now, note=NO_PLACES, possible=False)
     if rule.kind == Kind.BLIND:
-        return BackTest(start, now, note=NOT_RECORDED, possible=False)
+        return blind_history.backtest(rule, start, now)
     if rule.kind == Kind.DEAD_LETTERS:
         return _letters(rule, start, now)
-    return _flood(rule, start, now) if rule.kind == Kind.FLOOD else _lag(rule, start, now)
+    return _flood(rule, start, now) if rule.kind == Kind.FLOOD else _lag(rule, start, now, most_moments)
 
 
 # ---------- groups ----------
@@ -77,94 +85,82 @@ def _groups(rule: Rule) -> list[_Group]:
     return found
 
 
-def _lag(rule: Rule, start: datetime, now: datetime) -> BackTest:
-    groups = _groups(rule)
-    sifted = {group.pk: group for group in groups[:SIFT_GROUPS]}
-    points = LagPoint.objects.filter(group__in=sifted, at__gte=start, at__lte=now)
-    recorded = RECORDED.get(rule.kind, Q(status__isnull=False))
-    since = points.filter(recorded).aggregate(first=Min("at"))["first"]
-    near = list(points.filter(_near(rule)).order_by().values_list("group_id", flat=True).distinct())
-    read = near[:READ_GROUPS]
-    rows = points.filter(group__in=read).order_by("group_id", "at", "-resolution_seconds").values_list(*VALUES)
+def _lag(rule: Rule, start: datetime, now: datetime, most: int) -> BackTest:
+    """First all groups by minutes; then those that ever broke the limit by samples, where it was not quiet."""
+    everything = _groups(rule)
+    groups = {group.pk: group.measurement for group in everything[:MOST_GROUPS]}
     stops = [as_rule(row) for row in AlertRule.objects.filter(kind=Kind.STOPPED, enabled=True)]
-    fired = alert_backtest.fired(rule, _tracks(rows.iterator(), sifted, [rule, *stops]), stops)
-    left = len(groups) - len(sifted) + len(near) - len(read)
-    note = f"{MINUTES} {LOST}" if rule.kind == Kind.RETENTION else MINUTES
-    return BackTest(start, now, since, tuple(fired), len(groups) - left, left, note if since else "")
-
-
-def _near(rule: Rule) -> Q:
-    """Points that break the rule's limit: a group without one can't have fired."""
-    if rule.kind == Kind.STOPPED:
-        return Q(status__in=[lag.RANK[LagStatus.STOPPED], lag.RANK[LagStatus.STALLED]])
-    if rule.kind == Kind.DRIFTING:
-        return Q(status=lag.RANK[LagStatus.DRIFTING])
-    limit = alert.SHARES.get(rule.kind, 0.0) if rule.share is None else rule.share
-    if rule.kind == Kind.RETENTION:
-        return Q(kept_share__gt=limit)
-    if rule.kind == Kind.SKEW:
-        return Q(skew__gt=limit, ready__gt=rule.messages or 0)
-    old = Q(pk__in=[]) if rule.seconds is None else Q(age_seconds__gt=rule.seconds)
-    return old if rule.messages is None else old | Q(ready__gt=rule.messages)
-
-
-def _tracks(rows: Iterator[Row], groups: Mapping[int, _Group], rules: Sequence[Rule]) -> Iterator[Track]:
-    """A track for each group; `rules`: all that its moments will be held against."""
-    for pk, points in groupby(rows, key=itemgetter(0)):
-        group = groups[pk]
-        label = f"{group.measurement.label} on {group.measurement.place}"
-        yield Track(pk, label, _moments(_telling(points, rules), group.measurement), MINUTE_GAP)
-
-
-def _telling(points: Iterable[Row], rules: Sequence[Rule]) -> Iterator[Row]:
-    """Samples where there are any and minutes before, without what changes no rule's mind: a week is mostly quiet.
-
-    After a point that is not quiet all are told for as long as the slowest rule takes to end.
-    """
-    quiet = [_quiet(rule) for rule in rules]
-    patience = timedelta(seconds=2 * MINUTE_GAP + max(rule.recover_seconds for rule in rules))
-    sampled = False
-    until: datetime | None = None
-    for point in points:
-        sampled = sampled or point[7] == 0
-        if sampled and point[7]:
+    rules = [rule, *(stops if rule.kind in alert.HELD_BACK_BY_STOPPED else [])]
+    near, since = _near(rule, list(groups), start, now)
+    tracks: list[Track] = []
+    left, hours = len(everything) - len(groups), MOST_HOURS
+    for part in _parts(near, AT_ONCE):
+        if most < 0:
+            left += len(part)
             continue
-        if not all(each(point) for each in quiet):
-            until = point[1] + patience
-        if until is not None and point[1] <= until:
-            yield point
+        read = lag_series.minutes_of(part, start, now, lag_past.columns(rules))
+        loud = {pk: _loud_hours(rule, lags) for pk, lags in read.items()}
+        sampled = lag_series.hours_of(loud, lag_past.columns(rules), now, hours)
+        hours = max(0, hours - sum(map(len, loud.values())))
+        for pk, lags in read.items():
+            past = _past(rules, groups[pk], lag_series.closer(lags, sampled[pk]) if pk in sampled else lags)
+            most -= len(past.lags)
+            if most < 0 and tracks:
+                left += 1
+                continue
+            tracks.append(Track(pk, _label(groups[pk]), past.moments(groups[pk]), float("inf")))
+    fired = alert_backtest.fired(rule, tracks, stops)
+    note = f"{MINUTES} {LOST}" if rule.kind == Kind.RETENTION else MINUTES
+    return BackTest(start, now, since, tuple(fired), len(everything) - left, left, note if since else "")
 
 
-def _quiet(rule: Rule) -> Callable[[Row], bool]:
-    """Whether a point says to this rule that all is well, told from the bare row."""
-    if rule.kind in (Kind.STOPPED, Kind.DRIFTING):
-        words = (LagStatus.STOPPED, LagStatus.STALLED) if rule.kind == Kind.STOPPED else (LagStatus.DRIFTING,)
-        loud = {lag.RANK[word] for word in words}
-        return lambda point: point[4] not in loud
-    low = rule.recover_ratio * (alert.SHARES.get(rule.kind, 0.0) if rule.share is None else rule.share)
-    if rule.kind == Kind.RETENTION:
-        return lambda point: (point[5] or 0.0) <= low
-    if rule.kind == Kind.SKEW:
-        return lambda point: (point[6] or 0.0) <= low
-    age = float("inf") if rule.seconds is None else rule.seconds * rule.recover_ratio
-    ready = float("inf") if rule.messages is None else rule.messages * rule.recover_ratio
-    return lambda point: (point[3] or 0.0) <= age and (point[2] or 0) <= ready
+def _near(rule: Rule, pks: Sequence[int], start: datetime, now: datetime) -> tuple[list[int], datetime | None]:
+    """The groups that may have broken the limit, by the worst of each hour, and since when the measure is recorded."""
+    measure = RECORDED.get(rule.kind, "status")
+    whose, begins, hours = lag_series.days(pks, start, now)
+    worst = {name: hours[:, place] for place, name in enumerate(lag_hours.COLUMNS)}
+    at = begins[:, None] + np.arange(lag_hours.NUMBER) * HOUR
+    wanted = at + HOUR > start.timestamp()
+    told = at[wanted & ~np.isnan(worst[measure])]
+    since = [_first(whose[(at == told.min()).any(axis=1)], measure, int(told.min()), start)] if len(told) else []
+    near = set(whose[(lag_past.broken(rule, worst) & wanted).any(axis=1)].tolist())
+    for part in _parts(pks, CHUNK):
+        for resolution, first in ((MINUTE, start), (AS_SAMPLED, now - lag_series.TAIL)):
+            young = LagPoint.objects.filter(group__in=part, resolution_seconds=resolution, at__gte=first, at__lte=now)
+            summed = young.values_list("group_id", *(Max(name) for name in lag_hours.COLUMNS))
+            rows = list(summed.annotate(first=Min("at", filter=Q(**{f"{measure}__isnull": False}))).order_by())
+            since += [row[-1] for row in rows if row[-1] is not None]
+            columns = np.array([row[1:-1] for row in rows], np.float64).reshape(len(rows), len(lag_hours.COLUMNS)).T
+            broken = lag_past.broken(rule, dict(zip(lag_hours.COLUMNS, columns, strict=True)))
+            near |= {rows[place][0] for place in np.flatnonzero(broken).tolist()}
+    return [pk for pk in pks if pk in near], min(since, default=None)
 
 
-def _moments(points: Iterable[Row], empty: Measurement) -> Iterator[Moment]:
-    for _, at, ready, age, status, kept, skew, _ in points:
-        word = None if status is None else lag.BY_RANK[status]
-        yield (
-            at,
-            replace(
-                empty,
-                known=ready is not None and word not in (LagStatus.UNKNOWN, LagStatus.ABANDONED),
-                messages=ready,
-                seconds=0.0 if ready == 0 else age,
-                status=word or "",
-                shares={Kind.RETENTION: kept, Kind.SKEW: skew},
-            ),
-        )
+def _past(rules: Sequence[Rule], group: Measurement, lags: Lags) -> lag_past.Past:
+    return lag_past.past(rules[0], [stop for stop in rules[1:] if alert.matches(stop.pattern, group.names)], lags)
+
+
+def _label(group: Measurement) -> str:
+    return f"{group.label} on {group.place}"
+
+
+def _first(pks: Ints, measure: str, hour: int, start: datetime) -> datetime:
+    """The first minute of that hour, as far as few of these groups tell it."""
+    begin = max(start, datetime.fromtimestamp(hour, UTC))
+    end = datetime.fromtimestamp(hour + HOUR, UTC)
+    few = lag_series.minutes_of(pks[:AT_ONCE].tolist(), begin, end, (measure,)).values()
+    told = [int(lags.at[known[0]]) for lags in few if len(known := np.flatnonzero(~np.isnan(lags[measure])))]
+    return moment(min(told)) if told else begin
+
+
+def _loud_hours(rule: Rule, lags: Lags) -> list[int]:
+    """The hours (seconds since 1970) in which not all was well, and those after them."""
+    loud = lags.at[lag_past.readings(rule, lags) != lag_past.CLEAR] // (HOUR * TENTHS) * HOUR
+    return [int(hour) for hour in np.unique(np.concatenate([loud, loud + HOUR]))]
+
+
+def _parts(pks: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [pks[first : first + size] for first in range(0, len(pks), size)]
 
 
 # ---------- dead letters ----------
@@ -219,17 +215,28 @@ def _flood(rule: Rule, start: datetime, now: datetime) -> BackTest:
         letters.setdefault((source, name), []).append(at)
     groups = {group.pk: group for group in _groups(rule) if (group.source, group.measurement.label) in letters}
     read = dict(list(groups.items())[:READ_GROUPS])
-    points = LagPoint.objects.filter(group__in=read, at__gte=start, at__lte=now, resolution_seconds=60)
-    taken = points.order_by("group_id", "at").values_list("group_id", "at", "settled_total", "delivered_total")
     tracks = []
     since: datetime | None = None
-    for pk, found in groupby(taken.iterator(), key=itemgetter(0)):
-        group, series = read[pk], [(at, settled if settled is not None else handed) for _, at, settled, handed in found]
+    for pk, lags in lag_series.minutes_of(read, start, now, ("settled_total", "delivered_total")).items():
+        group, series = read[pk], _taken(lags)
+        if not series:
+            continue
         since = min(since or series[0][0], series[0][0])
         times = letters[group.source, group.measurement.label]
-        tracks.append(Track(pk, group.measurement.label, _shares(times, series, group.measurement), MINUTE_GAP))
+        tracks.append(
+            Track(pk, group.measurement.label, _shares(times, series, group.measurement), lag_past.GAP_SECONDS)
+        )
     fired = alert_backtest.fired(rule, tracks)
     return BackTest(start, now, since, tuple(fired), len(read), len(groups) - len(read))
+
+
+def _taken(lags: Lags) -> list[tuple[datetime, int | None]]:
+    """What a group had finished, or else been handed, at the end of each minute."""
+    total = np.where(np.isnan(lags["settled_total"]), lags["delivered_total"], lags["settled_total"])
+    return [
+        (moment(at), None if taken != taken else int(taken))  # noqa: PLR0124  # NaN is what differs from itself
+        for at, taken in zip(lags.at.tolist(), total.tolist(), strict=True)
+    ]
 
 
 def _shares(

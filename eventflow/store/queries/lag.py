@@ -1,14 +1,14 @@
 """Reads of lag: the table of groups, and one group with its history.
 
-`groups` and `with_sparks` cost 2 queries each however many groups there are, `group` costs 4.
+`groups` costs 2 queries and `with_sparks` 3 however many groups there are, `group` costs 6.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,14 +18,19 @@ from django.db.models.sql.compiler import SQLCompiler
 from eventflow.domain import lag
 from eventflow.domain.alert import OF_GROUPS, Kind
 from eventflow.domain.lag import LagStatus
+from eventflow.store.lag_pack import OPEN
 from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
+from eventflow.store.queries import lag_series
+from eventflow.store.queries.lag_series import Series
 
-N = TypeVar("N", int, float)
 SPARK_VALUES = 60
-RAW_SECONDS = 4500.0
-"""Ranges up to here are drawn from samples, longer ones from minutes."""
-SERIES_POINTS = 720
-POINT = ("at", "ready", "in_flight", "age_seconds", "published_total", "delivered_total", "settled_total")
+ROW = (
+    *("pk", "name", "source", "system", "destination", "container", "service", "subscriptions", "ready", "in_flight"),
+    *("redelivered", "members", "oldest_at", "in_rate", "out_rate", "status", "status_reason", "status_since", "trend"),
+    *("drain_seconds", "method", "error_seconds", "unknown_reason", "progress_at", "seen_at", "first_seen_at"),
+    "pause_seconds",
+)
+"""What a row is made of: without models, and who reads what, a thousand of them cost half."""
 YOUNG_SECONDS = 600.0
 REPORTED = "otlp"
 """Sources of this name, and of this word and a cluster's name, are metrics sent to our receiver."""
@@ -99,19 +104,9 @@ class LagRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesPoint:
-    at: datetime
-    ready: int | None
-    in_flight: int | None
-    age_seconds: float | None
-    in_rate: float | None
-    out_rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class GroupDetail:
     row: LagRow
-    series: tuple[SeriesPoint, ...]
+    series: Series
     siblings: tuple[LagRow, ...]
     """The same group on its other destinations."""
     incidents: tuple[IncidentNote, ...]
@@ -141,7 +136,7 @@ def stale_seconds(source: str, system: str, pause: float = 0.0) -> float:
 
 def groups(now: datetime) -> list[LagRow]:
     """Every group as it is now, with the alerts that fire for it. 2 queries."""
-    rows = list(ConsumerGroup.objects.all())
+    rows = ConsumerGroup.objects.order_by("pk").values_list(*ROW, named=True)
     firing = defaultdict(list)
     for incident in Incident.objects.filter(state__in=FIRING, rule__kind__in=OF_GROUPS).select_related("rule"):
         firing[incident.subject].append(_note(incident))
@@ -174,16 +169,9 @@ def group(pk: int, start: datetime, end: datetime, now: datetime) -> GroupDetail
     incidents = tuple(_note(incident) for incident in overlapping.select_related("rule").order_by("-fired_at")[:50])
     firing = tuple(note for note in incidents if note.state in FIRING)
     siblings = ConsumerGroup.objects.filter(source=found.source, name=found.name).exclude(pk=pk)[:200]
-    resolution = 0 if (end - start).total_seconds() <= RAW_SECONDS else 60
-    points = (
-        LagPoint.objects.filter(group=found, at__gte=start, at__lte=end).order_by("at").values_list(*POINT, named=True)
-    )
-    series = list(points.filter(resolution_seconds=resolution))
-    if not series and not resolution:  # so long ago that there are minutes only
-        series = list(points.filter(resolution_seconds=60))
     return GroupDetail(
         row=_row(found, now, firing),
-        series=_series(series),
+        series=lag_series.series(pk, start, end),
         siblings=tuple(_row(row, now, ()) for row in siblings),
         incidents=incidents,
     )
@@ -203,7 +191,7 @@ def _note(incident: Incident) -> IncidentNote:
     )
 
 
-def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) -> LagRow:
+def _row(row: Any, now: datetime, firing: tuple[IncidentNote, ...]) -> LagRow:
     age = None
     if row.ready == 0:
         age = 0.0
@@ -213,6 +201,7 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
     silent = (now - row.seen_at).total_seconds()
     if silent > stale_seconds(row.source, row.system, row.pause_seconds) and status != LagStatus.UNKNOWN:
         status, reason, since = LagStatus.UNKNOWN, "no sample came any more", row.seen_at
+    seen = status != LagStatus.UNKNOWN
     return LagRow(
         pk=row.pk,
         group=row.name,
@@ -232,8 +221,8 @@ def _row(row: ConsumerGroup, now: datetime, firing: tuple[IncidentNote, ...]) ->
         status=status,
         reason=reason,
         since=since,
-        trend=row.trend,
-        drain_seconds=row.drain_seconds,
+        trend=row.trend if seen else 0,
+        drain_seconds=row.drain_seconds if seen else None,
         method=row.method,
         error_seconds=row.error_seconds,
         unknown_reason=row.unknown_reason,
@@ -256,12 +245,17 @@ class Epoch(Func):
 
 
 def _sparks(pks: list[int], start: datetime, now: datetime) -> dict[int, tuple[int | None, ...]]:
-    """Each group's worst per bucket: minutes where there are any, samples for the last ones and while all is young."""
+    """Each group's worst per bucket: minutes where there are any, samples for the last ones and while all is young.
+
+    What is packed is read first, when the range reaches that far.
+    """
     seconds = max(SPARK_VALUES, (now - start).total_seconds())
     width = ceil(seconds / SPARK_VALUES)
     tail = start if seconds <= YOUNG_SECONDS else now - timedelta(seconds=150)
     bucket = (Epoch("at") - int(start.timestamp())) / width
     values: dict[int, list[int | None]] = {}
+    if now - start > OPEN:
+        values = lag_series.worst(pks, start, now, width, SPARK_VALUES)
     for resolution, first in ((60, start), (0, tail)):
         found = LagPoint.objects.filter(group__in=pks, resolution_seconds=resolution, at__gte=first, at__lte=now)
         worst = found.values_list("group_id", bucket).annotate(worst=Max("ready")).order_by()
@@ -277,35 +271,3 @@ def _without_lead(line: list[int | None]) -> list[int | None]:
     """From the first value on: before it the group was not seen."""
     first = next((index for index, value in enumerate(line) if value is not None), len(line))
     return line[first:]
-
-
-def _series(points: Sequence[Any]) -> tuple[SeriesPoint, ...]:
-    """Points with the rates between them; where there are too many, the worst of each bucket."""
-    per_bucket = -(-len(points) // SERIES_POINTS) or 1
-    buckets = [points[index : index + per_bucket] for index in range(0, len(points), per_bucket)]
-    series, before = [], None
-    for bucket in buckets:
-        last = bucket[-1]
-        series.append(
-            SeriesPoint(
-                at=last.at,
-                ready=_worst(point.ready for point in bucket),
-                in_flight=_worst(point.in_flight for point in bucket),
-                age_seconds=_worst(point.age_seconds for point in bucket),
-                in_rate=_rate(before, last, "published_total"),
-                out_rate=_rate(before, last, "settled_total", "delivered_total"),
-            )
-        )
-        before = last
-    return tuple(series)
-
-
-def _worst(values: Iterable[N | None]) -> N | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _rate(before: Any, after: Any, *counters: str) -> float | None:
-    for counter in counters:
-        if before is not None and getattr(after, counter) is not None:
-            return lag.rate([(point.at, getattr(point, counter)) for point in (before, after)])
-    return None

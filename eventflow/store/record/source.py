@@ -8,6 +8,7 @@ from django.db import transaction
 from eventflow.domain.lag import LagStatus
 from eventflow.domain.observations import SourceStatus
 from eventflow.store.models import ConsumerGroup, Destination, Source
+from eventflow.store.record import blind
 
 COST_MINUTES = 60
 
@@ -26,6 +27,7 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
         if status.state in ("blind", "stopped", "paused") and row.state != status.state:
             _lose_sight(name, status)
             news.add("lag")
+        blind.note(status, row.state if row.pk else None)
         if row.pause_seconds != status.pause_seconds or status.pause_seconds:
             _slow_down(name, status.pause_seconds)
         _fill(row, status).save()
@@ -34,6 +36,7 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
 
 def forget(name: str) -> None:
     """A source that is not looked at any more says nothing about today: no alert, no line in the settings."""
+    blind.end(name)
     Source.objects.filter(name=name).delete()
 
 

@@ -148,6 +148,7 @@ _TYPES = {
     "DateTimeField": "timestamptz",
     "FloatField": "float8",
     "IntegerField": "int4",
+    "PositiveSmallIntegerField": "int2",
     "SmallIntegerField": "int2",
     "TextField": "text",
 }

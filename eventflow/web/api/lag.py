@@ -11,6 +11,8 @@ from eventflow.store.queries import lag as queries
 from eventflow.web.api.paging import page
 
 router = Router(tags=["lag"])
+MOST_POINTS = 720
+"""In a series; of more, the worst of each piece."""
 
 
 class LagRow(Schema):
@@ -85,5 +87,5 @@ def one_group(request: HttpRequest, group: str, minutes: QueryEx[int, P(ge=1, le
     series = {}
     for row in rows:
         detail = queries.group(row.pk, now - timedelta(minutes=minutes), now, now)
-        series[f"{row.source}/{row.destination}"] = list(detail.series) if detail else []
+        series[f"{row.source}/{row.destination}"] = detail.series.points(MOST_POINTS) if detail else []
     return {"group": group, "destinations": rows, "series": series}

@@ -6,6 +6,7 @@ Built in to every template. All text that comes from outside is escaped here or 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from django import template
 from django.utils import timezone
@@ -129,6 +130,12 @@ def service(name: str, cls: str = "") -> SafeString:
     return format_html('<span class="sv {}" title="{}">{}</span>', cls, title, service_letters(name))
 
 
+@lru_cache(maxsize=64)
+def _steps(number: int, width: int) -> tuple[str, ...]:
+    """Where the values of a sparkline lie; those of a table all have the same."""
+    return tuple(f"{index * width / (number - 1):.1f}" for index in range(number))
+
+
 @register.simple_tag
 def spark(
     values: Sequence[float | None], width: int = 120, height: int = 24, cls: str = "", threshold: float | None = None
@@ -145,9 +152,9 @@ def spark(
         )
     top = max([*known, threshold or 0]) or 1
     last, points = known[0], []
-    for index, value in enumerate(values):
+    for x, value in zip(_steps(len(values), width), values, strict=True):
         last = last if value is None else value
-        points.append(f"{index * width / (len(values) - 1):.1f} {height - 2 - (height - 4) * last / top:.1f}")
+        points.append(f"{x} {height - 2 - (height - 4) * last / top:.1f}")
     line = "M" + "L".join(points)
     limit = ""
     if threshold:

@@ -1,6 +1,7 @@
 """Lag pages: the table of consumer groups and one group with its history. Reads only."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -62,6 +63,8 @@ COLUMNS = (
 )
 DEFAULT_SORT = "-lag"
 SHOWN = 200
+RECENT = 60
+SPARK_POINTS = 720
 
 
 def _view(row: LagRow) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def _view(row: LagRow) -> dict[str, Any]:
         "cls": row.severity,
         "method": error + METHODS.get(row.method, row.method),
         "drain": drain_words(row),
+        "trend": trend_words(row),
         "behind": (row.in_rate or 0) - (row.out_rate or 0),
     }
 
@@ -89,6 +93,13 @@ def limit_words(seconds: float | None, messages: int | None) -> str:
     if messages is not None:
         parts.append(f"over {formats.count(messages)} waiting")
     return ", or ".join(parts)
+
+
+def trend_words(row: LagRow) -> str:
+    """Where it is going; of what can't be seen, only that it can't."""
+    if row.ready is None or row.status == LagStatus.UNKNOWN:
+        return "not known now"
+    return {1: "▲ growing", -1: "▼ shrinking"}.get(row.trend, "steady")
 
 
 def drain_words(row: LagRow) -> str:
@@ -176,10 +187,14 @@ def table(request: HttpRequest) -> HttpResponse:
 def _detail(request: HttpRequest, pk: int) -> tuple[lag.GroupDetail, ranges.Range]:
     now = timezone.now()
     span = ranges.of(request, now)
-    detail = lag.group(pk, span.start, span.end, now)
+    return _found(pk, span.start, span.end, now), span
+
+
+def _found(pk: int, start: datetime, end: datetime, now: datetime) -> lag.GroupDetail:
+    detail = lag.group(pk, start, end, now)
     if detail is None:
         raise Http404("No such consumer group. It may have been removed from its broker.")
-    return detail, span
+    return detail
 
 
 def group(request: HttpRequest, pk: int) -> HttpResponse:
@@ -199,10 +214,10 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
         "falling": row.trend > 0 and row.backlog is not None,
         "siblings": [_view(sibling) for sibling in detail.siblings],
         "is_behind": row.status in engine.BEHIND or row.status in engine.LATE,
-        "recent": detail.series[-60:][::-1],
-        "spark_messages": [point.ready for point in detail.series],
-        "spark_seconds": [point.age_seconds for point in detail.series],
-        "spark_rates": [point.out_rate for point in detail.series],
+        "recent": detail.series.newest(RECENT),
+        "spark_messages": detail.series.line("ready", SPARK_POINTS).values,
+        "spark_seconds": detail.series.line("age_seconds", SPARK_POINTS).values,
+        "spark_rates": detail.series.line("out_rate", SPARK_POINTS).values,
         "rules": alerts.lag_rules_for(lag.subject(row.source, row.destination, row.group)),
     }
     template = "lag/_group.html" if request.headers.get("HX-Request") else "lag/group.html"
@@ -210,9 +225,11 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def chart(request: HttpRequest, pk: int, name: str) -> HttpResponse:
-    """A chart's figure as JSON: messages, seconds or rates."""
-    detail, span = _detail(request, pk)
-    times = (span.start, span.end)
+    """A chart's figure as JSON: messages, seconds or rates, of the range or of a piece of it."""
+    now = timezone.now()
+    span = ranges.of(request, now)
+    times = ranges.piece(request, now) or (span.start, span.end)
+    detail = _found(pk, *times, now)
     if name == "rates":
         return JsonResponse(charts.rates(detail.series, times))
     row = detail.row
@@ -221,7 +238,7 @@ def chart(request: HttpRequest, pk: int, name: str) -> HttpResponse:
         limits = [(rule.severity, rule.seconds) for rule in rules if rule.seconds is not None]
         return JsonResponse(charts.seconds(detail.series, times, detail.incidents, limits))
     counts = [(rule.severity, float(rule.messages)) for rule in rules if rule.messages is not None]
-    changes = [note.at for note in lag_group.rebalances(pk, span.start, span.end)]
+    changes = [note.at for note in lag_group.rebalances(pk, *times)]
     return JsonResponse(charts.messages(detail.series, times, detail.incidents, counts, changes))
 
 

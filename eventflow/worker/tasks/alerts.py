@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from eventflow.celery import app
 from eventflow.live import news
-from eventflow.store.record import alert
+from eventflow.store.record import alert, blind
 from eventflow.tracing import tracer
 from eventflow.worker.tasks import notify
 
@@ -20,7 +20,9 @@ def evaluate() -> None:
     if not _evaluating.acquire(blocking=False):
         return
     try:
-        outcome = alert.evaluate(timezone.now())
+        now = timezone.now()
+        blind.touch(now)
+        outcome = alert.evaluate(now)
         news.publish(outcome.news)
         if outcome.told:
             with tracer.start_as_current_span("tell of incidents"):
