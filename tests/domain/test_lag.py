@@ -157,7 +157,7 @@ def test_a_drift_of_one_percent_is_found_within_35_minutes() -> None:
 
 @pytest.mark.parametrize(("share", "wave"), [(1.3, 0.0), (1.1, 0.2)])
 def test_healthy_bursts_and_waves_are_no_drift(share: float, wave: float) -> None:
-    assert simulate(6, share, seed=5, wave=wave)[1] == 0
+    assert simulate(24, share, seed=5, wave=wave)[1] == 0
 
 
 def test_a_drift_is_over_when_its_lowest_lag_falls_and_not_when_it_merely_stops_rising() -> None:
