@@ -26,6 +26,8 @@ LOOK_SECONDS = 0.25
 """How often the inbox is looked at unasked: another process may have put something there."""
 GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
+LONGEST_GATHER, STEP_TIMES = 0.35, 5
+"""Up to the first, so many times as long as the last step took: what is left belongs to the pages."""
 RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
@@ -88,8 +90,9 @@ class Digester:
                     with suppress(DatabaseError):
                         shard.try_it()
                 if not busy:
+                    took = time.monotonic() - begun
                     self._rest(pause)
-                    self._gather(begun + GATHER_SECONDS)
+                    self._gather(begun + max(GATHER_SECONDS, min(STEP_TIMES * took, LONGEST_GATHER)))
         finally:
             with suppress(DatabaseError):
                 shard.give_back()
@@ -124,7 +127,7 @@ class Digester:
             return done.full
         keys = spans.judge(timezone.now())
         self._tell(keys, set())
-        return done.full or bool(keys)
+        return done.full or (bool(keys) and spans.waiting() > 0)
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""
