@@ -21,6 +21,7 @@ except ImportError:
 from collectors.kafka.group_requests import FetchCommits, ListGroups
 
 _NOT_ALLOWED_GROUP = 30
+# How aiokafka says that a broker is too old for a request.
 _OLD = (IncompatibleBrokerVersion, NotImplementedError)
 _PROTOCOLS = frozenset({"", "consumer", "share"})
 """Kafka Connect's workers are a group too, but read nothing as one."""

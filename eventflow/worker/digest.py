@@ -1,4 +1,4 @@
-"""Digests the inbox in a thread of its own: within a quarter of a second of the acknowledgement, spans can be read.
+"""Digests the inbox in a thread of its own: unless flooded, spans can be read within a second of the acknowledgement.
 
 Then gives their flows their lines; while requests wait, spans go first. Of several ingest processes the first one does
 that. It survives whatever a step raises (it logs, pauses longer each time and goes on); the inbox keeps what was not
