@@ -3,7 +3,6 @@
 // narrows to one cell. What it leads to is an address, as with the links beside it, which do without a script.
 
 const DAY_MS = 86_400_000;
-const FEWEST_PIXELS = 6;
 const COLUMNS = 60;
 
 class FlowBrush extends HTMLElement {
@@ -72,12 +71,10 @@ class FlowBrush extends HTMLElement {
     const plot = this.querySelector("[data-plot]");
     if (!this.#from || !plot) return;
     const [from, to] = [this.#from, this.#place(event)];
-    const { width, height } = plot.getBoundingClientRect();
     this.#drop();
-    const clicked = Math.abs(from.x - to.x) * width < FEWEST_PIXELS && Math.abs(from.y - to.y) * height < FEWEST_PIXELS;
-    const columns = [Math.floor(Math.min(from.x, to.x) * COLUMNS), Math.floor(Math.max(from.x, to.x) * COLUMNS) + 1];
-    const left = clicked ? columns[0] / COLUMNS : Math.min(from.x, to.x);
-    const right = clicked ? columns[1] / COLUMNS : Math.max(from.x, to.x);
+    // Whole columns, like the rows: what happened last lies at the very edge, where no pointer ends exactly.
+    const left = Math.floor(Math.min(from.x, to.x) * COLUMNS) / COLUMNS;
+    const right = Math.min(Math.floor(Math.max(from.x, to.x) * COLUMNS) + 1, COLUMNS) / COLUMNS;
     this.#narrow(left, right, Math.min(from.y, to.y), Math.max(from.y, to.y));
   }
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests import required
 from tests.journeys.test_topology import SECONDS
 from tests.running import until
-from tests.running_demo import Demo, chromium, log_in, start_demo
+from tests.running_demo import Demo, log_in, start_demo
 
 RATE = "4"
 
@@ -37,10 +37,12 @@ class FaultsOnABroker:
             running.stop()
 
     @pytest.fixture
-    def tab(self, shop: Demo) -> Iterator[Page]:
-        """A tab of somebody logged in, that must end without an error in its console."""
-        with chromium() as browser:
-            yield from _tab(browser, shop)
+    def tab(self, shop: Demo, browser: Browser) -> Iterator[Page]:
+        """A tab of somebody logged in, that must end without an error in its console.
+
+        The browser is the package's: a process can drive only one at a time.
+        """
+        yield from _tab(browser, shop)
 
     def test_each_of_the_six_faults_shows_on_the_pages_and_is_made_good(self, shop: Demo, tab: Page) -> None:
         shop.fault("all", "on")
