@@ -23,6 +23,7 @@ from eventflow.store.spans.load import Reader
 from eventflow.store.spans.opened import opened
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
+from eventflow.store.spans.window import window
 
 STEP_SPANS = 24_576
 TRIES = 5
@@ -41,7 +42,8 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     parts, here = handover.take(chunks)
     parts += parts_of(opened(set(chunks) - here).values(), fresh=True)
     consumers = flow_evidence.consumers()
-    alike = _patterns.judge(parts, frozenset(chunks), consumers, now)
+    rows = window(parts, frozenset(chunks), memory.traces)
+    alike = _patterns.judge(rows, consumers, now)
     reader = Reader()
     woken = frozenset(memory.woken)
     late = reader.trace_ids(woken.difference(alike.seen.tolist()))

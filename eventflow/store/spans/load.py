@@ -43,7 +43,7 @@ class Trace:
     last_ns: int = 0
 
 
-def _hash_of(trace_ids: Collection[str]) -> U64:
+def hash_of(trace_ids: Collection[str]) -> U64:
     """Hashes of trace ids in hex."""
     raw = b"".join(bytes.fromhex(trace_id) for trace_id in trace_ids)
     return trace_hashes(np.frombuffer(raw, "<u8").reshape(-1, 2))
@@ -96,7 +96,7 @@ class Reader:
         new = [name for name in trace_ids if name not in self._hashes]
         if not new:
             return
-        hashes = _hash_of(new)
+        hashes = hash_of(new)
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
         if len(new) <= TOGETHER:
