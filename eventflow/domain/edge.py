@@ -45,7 +45,7 @@ class Histogram:
 
     @classmethod
     def over(cls, counts: list[int]) -> "Histogram":
-        """Of these very counts, which nobody else changes: a copy would cost a reader of many edges most of its time."""
+        """Of these very counts, which nobody else changes: copies are most of what reading many edges costs."""
         made = cls.__new__(cls)
         made.counts = counts
         return made

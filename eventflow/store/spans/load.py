@@ -66,7 +66,7 @@ class Reader:
 
     def _chunks_by(self, hashes: Mapping[str, int]) -> dict[str, list[Opened]]:
         """Name → the chunks that may hold what its hash stands for."""
-        short = {name: value >> 16 for name, value in hashes.items()}
+        short = {name: value >> index.CUT for name, value in hashes.items()}
         missing = set(short.values()) - self._chunks.keys()
         if missing:
             self._look_up(missing)
@@ -100,7 +100,7 @@ class Reader:
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
         if len(new) <= TOGETHER:
-            self._look_up({one >> 16 for one in (*places, *links)})
+            self._look_up({one >> index.CUT for one in (*places, *links)})
 
     def _look_up(self, short: Collection[int]) -> None:
         found = index.chunks_of(short)
