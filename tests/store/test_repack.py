@@ -91,7 +91,7 @@ def test_a_reader_that_asked_the_index_before_the_packing_reads_what_was_packed(
     early, late = Reader(), Reader()
     names = [trace(f"t{number}") for number in range(5)]
     found = early.spans_of(names)
-    late._chunks = dict(early._chunks)
+    late._chunks, late._index = dict(early._chunks), early._index
     while store.tidy():
         pass
     assert late.spans_of(names) == found

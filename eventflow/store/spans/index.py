@@ -43,7 +43,7 @@ FEW = 64
 
 _Page: TypeAlias = tuple[tuple[int, int], "Decoded"]
 """A page's id and its run's token, and what stands on it."""
-_Run: TypeAlias = tuple[int, int]
+Run: TypeAlias = tuple[int, int]
 """A run's id and its token."""
 
 
@@ -62,30 +62,46 @@ def add(hashes: Ints, chunks: Ints) -> None:
 
 def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
     """Hash (shortened) → ids of the chunks that may hold it, oldest first."""
-    wanted = np.array(sorted(set(hashes)), np.int64)
-    positions, chunks = lookup(wanted)
-    found: dict[int, set[int]] = defaultdict(set)
-    for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
-        found[at].add(chunk)
-    return {one: sorted(found[one]) for one in wanted.tolist() if one in found}
+    return View().chunks_of(hashes)
 
 
 def lookup(wanted: Ints) -> tuple[Ints, Ints]:
-    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
-    for _ in range(TRIES):
-        runs = _runs()
-        positions, chunks, sure = _look_up(wanted, runs)
-        # A merge that ended meanwhile may have taken pages away before they were read.
-        if sure or runs <= _runs():
-            break
-    return positions, chunks
+    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. Few queries, however many."""
+    return View().lookup(wanted)
 
 
-def _runs() -> set[_Run]:
+class View:
+    """The index as it was when first asked: who asks again for the same purpose need not ask which runs there are."""
+
+    def __init__(self) -> None:
+        self._runs: set[Run] = set()
+
+    def chunks_of(self, hashes: Collection[int]) -> dict[int, list[int]]:
+        """See `chunks_of`."""
+        wanted = np.array(sorted(set(hashes)), np.int64)
+        positions, chunks = self.lookup(wanted)
+        found: dict[int, set[int]] = defaultdict(set)
+        for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
+            found[at].add(chunk)
+        return {one: sorted(named) for one, named in found.items()}
+
+    def lookup(self, wanted: Ints) -> tuple[Ints, Ints]:
+        """See `lookup`."""
+        self._runs = self._runs or _runs()
+        for _ in range(TRIES):
+            positions, chunks, sure = _look_up(wanted, self._runs)
+            # A merge that ended meanwhile may have taken pages away before they were read.
+            if sure or self._runs <= (now := _runs()):
+                break
+            self._runs = now
+        return positions, chunks
+
+
+def _runs() -> set[Run]:
     return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
 
 
-def _look_up(wanted: Ints, runs: Collection[_Run]) -> tuple[Ints, Ints, bool]:
+def _look_up(wanted: Ints, runs: Collection[Run]) -> tuple[Ints, Ints, bool]:
     """The entries, and whether all that these runs hold was there to be read."""
     ask, find = (_ask_few, _of_few) if len(wanted) <= FEW else (_ask_many, _of_many)
     before = _directory.cache_info().misses
@@ -304,7 +320,7 @@ def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
 def merge() -> int:
     """Merge one level's runs if there are enough of them. Returns how many runs became one; 0 when none had to."""
     drop(run for (run,) in select(IndexRun, ("id",), {"ready": [False]}))
-    levels: dict[int, list[_Run]] = defaultdict(list)
+    levels: dict[int, list[Run]] = defaultdict(list)
     for run, token, level, entries in sorted(select(IndexRun, ("id", "token", "level", "entries"), {"ready": [True]})):
         if entries < LARGEST // FAN_IN:
             levels[level].append((run, token))
@@ -334,7 +350,7 @@ def drop(runs: Iterable[int]) -> None:
     IndexRun.objects.filter(pk__in=gone).delete()
 
 
-def _merge(runs: Sequence[_Run], level: int) -> None:
+def _merge(runs: Sequence[Run], level: int) -> None:
     merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, token=_token(), ready=False)
     entries = last = 0
     for low, high in _ranges(runs):
@@ -360,7 +376,7 @@ def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> N
             raise OutdatedError
 
 
-def _ranges(runs: Sequence[_Run]) -> Iterator[tuple[int, int]]:
+def _ranges(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
     """Ranges of hashes, [low, high), with a bounded number of entries each."""
     firsts = np.sort(np.concatenate([_directory(*run).firsts for run in runs]))
     step = max(1, MERGE_ENTRIES // PAGE)
@@ -368,7 +384,7 @@ def _ranges(runs: Sequence[_Run]) -> Iterator[tuple[int, int]]:
     yield from zip(bounds, [*bounds[1:], 1 << BITS], strict=True)
 
 
-def _entries(runs: Sequence[_Run], low: int, high: int) -> tuple[Ints, Ints]:
+def _entries(runs: Sequence[Run], low: int, high: int) -> tuple[Ints, Ints]:
     """What these runs hold in a range of hashes."""
     pages: list[int] = []
     for run in runs:

@@ -29,7 +29,7 @@ from eventflow.store.spans.opened import opened
 KNOWN_PATTERNS = 100_000
 FEW_LETTERS = 5_000
 """With more dead letters than this, each flow asks for its own."""
-MORE_CHUNKS = 200
+MORE_CHUNKS = 400
 """Chunks that are read besides the new ones to have flows whole; flows spread wider are judged by themselves."""
 _FAILED, _LIKE, _SIDE = 2, 8, 0
 
