@@ -32,7 +32,8 @@ def together_again() -> int:
     judged = generation.current(JUDGED)
     for level in range(TOP_LEVEL):
         rows = Chunk.objects.filter(level=level, id__lte=judged).order_by("id").values_list("id", "spans")
-        taken, spans, full = [], 0, False
+        taken: list[int] = []
+        spans, full = 0, False
         for pk, number in rows[: 8 * ENOUGH_CHUNKS]:
             full = bool(taken) and spans + number > STEP_SPANS
             if full:
