@@ -55,11 +55,14 @@ def is_trace(text: str) -> bool:
 
 
 class Reader:
-    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again."""
+    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again.
 
-    def __init__(self) -> None:
-        self._chunks: dict[int, list[int]] = {}
-        self._opened: dict[int, Opened] = {}
+    Somebody else's look-up may be given: short hash → all its chunks, and those that are open.
+    """
+
+    def __init__(self, chunks: Mapping[int, list[int]] | None = None, here: Mapping[int, Opened] | None = None) -> None:
+        self._chunks = dict(chunks or {})
+        self._opened = dict(here or {})
         self._traces: dict[str, Trace] = {}
         self._hashes: dict[str, tuple[int, int, int]] = {}
         """Trace id → its hash, and those that its spans and the links to it are found by."""
@@ -100,7 +103,7 @@ class Reader:
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
         if len(new) <= TOGETHER:
-            self._look_up({one >> 16 for one in (*places, *links)})
+            self._look_up({one >> 16 for one in (*places, *links)} - self._chunks.keys())
 
     def _look_up(self, short: Collection[int]) -> None:
         found = index.chunks_of(short)
@@ -301,7 +304,8 @@ def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> 
 def _replayed(trace_ids: Collection[str]) -> dict[str, tuple[set[str], set[str]]]:
     """Trace that carries a replay → the flows its letters name, and the traces of those that name none."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for part in parts(trace_ids):
+    # Most carry none, and looking costs little.
+    for part in parts({trace_id for (trace_id,) in select(ReplayItem, ("trace_id",), {"trace_id": trace_ids})}):
         rows = ReplayItem.objects.filter(trace_id__in=part)
         for name, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
             keys, sources = found.setdefault(name, (set(), set()))
