@@ -62,16 +62,16 @@ class Server:
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.05)
-            if self._listening() < int(environ.get("EVENTFLOW_INGEST_PROCESSES", "1")):
+            if not self._listening():
                 continue
             with suppress(URLError, ConnectionError), urlopen(empty, timeout=5):
                 return
         raise RuntimeError("the server did not start")
 
-    def _listening(self) -> int:
-        """How many processes listen for HTTP."""
+    def _listening(self) -> bool:
+        """Whether some process listens for HTTP."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].endswith(f":{self.http:04X}") and row[3] == "0A" for row in rows)
+        return any(row[1].endswith(f":{self.http:04X}") and row[3] == "0A" for row in rows)
 
     def _processes(self) -> list[int]:
         """It and the ingest processes that it started."""

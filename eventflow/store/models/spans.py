@@ -13,11 +13,6 @@ class Inbox(models.Model):
     encoding = models.CharField(max_length=4)
     """``gzip`` as its sender packed it, or ``zstd``."""
     received_at = models.DateTimeField()
-    shard = models.SmallIntegerField(default=0)
-    """Which ingest process of this machine took it, and digests it."""
-
-    class Meta:
-        indexes = [models.Index(fields=["shard"], name="inbox_by_shard")]
 
 
 class Rejected(models.Model):

@@ -10,8 +10,11 @@ import numpy as np
 
 from eventflow.store.spans.arrays import text_hashes
 from eventflow.store.spans.columns import U64, mixed
+from eventflow.store.spans.index import CUT
 
-_KEY, _MESSAGE, _TRACE, _LINKED, _VALUE = 0x6B, 0x6D, 0x74, 0x6C, 0x76
+_KEY, _MESSAGE, _TRACE, _VALUE = 0x6B, 0x6D, 0x74, 0x76
+_BESIDE = np.uint64(1 << CUT)
+"""The lowest bit that the index keeps."""
 
 
 @lru_cache(maxsize=4_096)
@@ -41,8 +44,11 @@ def of_traces(traces: U64) -> U64:
 
 
 def of_linked(traces: U64) -> U64:
-    """Spans that link to these traces, given the traces' hashes."""
-    return mixed(traces, _LINKED)
+    """Spans that link to these traces, given the traces' hashes.
+
+    In the index they stand beside the traces' own spans: who asks for both finds them on one page.
+    """
+    return of_traces(traces) ^ _BESIDE
 
 
 def of_values(names: U64, values: U64) -> U64:

@@ -19,7 +19,7 @@ from eventflow.store.spans.generation import JUDGED
 from eventflow.store.spans.keys import Keys
 from eventflow.store.spans.rows import insert
 
-CHUNK_SPANS = 256
+CHUNK_SPANS = 512
 
 
 @dataclass(frozen=True, slots=True)

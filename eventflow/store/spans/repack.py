@@ -32,13 +32,15 @@ def together_again() -> int:
     judged = generation.current(JUDGED)
     for level in range(TOP_LEVEL):
         rows = Chunk.objects.filter(level=level, id__lte=judged).order_by("id").values_list("id", "spans")
-        taken, spans = [], 0
+        taken, spans, full = [], 0, False
         for pk, number in rows[: 8 * ENOUGH_CHUNKS]:
-            if spans + number > STEP_SPANS:
+            full = bool(taken) and spans + number > STEP_SPANS
+            if full:
                 break
             taken.append(pk)
             spans += number
-        if len(taken) < ENOUGH_CHUNKS:
+        # A step of few large ones has to go on as well: the small ones behind them wait.
+        if len(taken) < ENOUGH_CHUNKS and not full:
             continue
         if spans >= len(taken) * SMALL:
             Chunk.objects.filter(pk__in=taken).update(level=TOP_LEVEL)

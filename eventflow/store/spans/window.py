@@ -16,7 +16,7 @@ from eventflow.store.spans.load import listed
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.recent import Recent
 
-MORE_CHUNKS = 400
+MORE_CHUNKS = 200
 """Chunks that are read besides the new ones to have flows whole; flows spread wider are judged by themselves."""
 FEW = 1_000
 """Hashes that are told one by one."""
@@ -28,6 +28,7 @@ class Places:
     """Which chunks hold what was asked for, by short hashes; `opened` has those that were read."""
 
     def __init__(self) -> None:
+        self._index = index.View()
         self.asked = np.zeros(0, np.int64)
         self.hashes = np.zeros(0, np.int64)
         self.chunks = np.zeros(0, np.int64)
@@ -47,7 +48,7 @@ class Places:
         """(hash, chunk) for each entry of these hashes, which are distinct and ascending."""
         new = wanted[~np.isin(wanted, self.asked)] if len(self.asked) else wanted
         if len(new):
-            positions, chunks = index.lookup(new)
+            positions, chunks = self._index.lookup(new)
             self.asked = np.concatenate((self.asked, new))
             self.hashes = np.concatenate((self.hashes, new[positions]))
             self.chunks = np.concatenate((self.chunks, chunks))
