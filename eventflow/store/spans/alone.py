@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eventflow.store.spans import arrays
+from eventflow.store.spans import arrays, ids, index
 from eventflow.store.spans.columns import U64, Flags, Ints, Portion
 from eventflow.store.spans.letters import with_letters
 from eventflow.store.spans.load import is_trace
@@ -76,13 +76,19 @@ def _several_messages(window: Window) -> Flags:
 
 def _elsewhere(window: Window) -> Flags:
     """Rows of grown flows whose trace or key lies in chunks that are not here, too."""
-    portion = window.portion
+    portion, keys = window.portion, window.keys.key
     found = np.zeros(len(portion), bool)
     if not len(window.grown):
         return found
-    hashes, rows = window.found_by()
-    asked = arrays.among(portion.trace, portion.trace[rows[np.isin(hashes, window.grown)]])[0][rows]
-    held, chunks = window.places.of(np.unique(hashes[asked]))
+    of_traces = ids.of_traces(portion.trace)
+    grown = window.is_grown(of_traces)
+    grown[keys.row[window.is_grown(keys.hash)]] = True
+    traces = arrays.among(portion.trace, portion.trace[grown])[0]
+    rows = np.concatenate((np.flatnonzero(traces), np.flatnonzero(traces), keys.row[traces[keys.row]]))
+    hashes = index.shortened(
+        np.concatenate((of_traces[traces], ids.of_linked(portion.trace[traces]), keys.hash[traces[keys.row]]))
+    )
+    held, chunks = window.places.of(np.unique(hashes))
     away = held[~np.isin(chunks, np.array(sorted(window.chunks)))]
     found[rows[np.isin(hashes, away)]] = True
     return found

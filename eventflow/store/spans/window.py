@@ -16,8 +16,10 @@ from eventflow.store.spans.load import listed
 from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.recent import Recent
 
-MORE_CHUNKS = 400
+MORE_CHUNKS = 200
 """Chunks that are read besides the new ones to have flows whole; flows spread wider are judged by themselves."""
+FEW = 1_000
+"""Hashes that are told one by one."""
 ROUNDS = 3
 """How often what was read besides leads to more."""
 
@@ -26,16 +28,27 @@ class Places:
     """Which chunks hold what was asked for, by short hashes; `opened` has those that were read."""
 
     def __init__(self) -> None:
+        self._index = index.View()
         self.asked = np.zeros(0, np.int64)
         self.hashes = np.zeros(0, np.int64)
         self.chunks = np.zeros(0, np.int64)
         self.opened: dict[int, Opened] = {}
 
+    def chunks_of(self) -> dict[int, list[int]]:
+        """For each hash that was asked for, its chunks, oldest first; nothing if they are many."""
+        if len(self.asked) > FEW:
+            return {}
+        found: dict[int, list[int]] = {one: [] for one in self.asked.tolist()}
+        for one, chunk in sorted(zip(self.hashes.tolist(), self.chunks.tolist(), strict=True)):
+            if chunk not in found[one]:
+                found[one].append(chunk)
+        return found
+
     def of(self, wanted: Ints) -> tuple[Ints, Ints]:
         """(hash, chunk) for each entry of these hashes, which are distinct and ascending."""
         new = wanted[~np.isin(wanted, self.asked)] if len(self.asked) else wanted
         if len(new):
-            positions, chunks = index.lookup(new)
+            positions, chunks = self._index.lookup(new)
             self.asked = np.concatenate((self.asked, new))
             self.hashes = np.concatenate((self.hashes, new[positions]))
             self.chunks = np.concatenate((self.chunks, chunks))
@@ -72,12 +85,9 @@ class Window:
         found[rows[arrays.distinct(self.portion.context[rows])[0]]] = True
         return found
 
-    def found_by(self) -> tuple[Ints, Ints]:
-        """The short hashes that rows and the links to them are found by, and the row of each."""
-        portion, keys = self.portion, self.keys.key
-        rows = np.arange(len(portion))
-        hashes = np.concatenate((ids.of_traces(portion.trace), ids.of_linked(portion.trace), keys.hash))
-        return index.shortened(hashes), np.concatenate((rows, rows, keys.row))
+    def is_grown(self, hashes: U64) -> Flags:
+        """Which of these hashes of keys or traces are of grown flows."""
+        return arrays.among(index.shortened(hashes).view(np.uint64), self.grown.view(np.uint64))[0]
 
 
 def window(new: Sequence[Part], chunks: frozenset[int], traces: Recent) -> Window:
@@ -135,10 +145,10 @@ def _going_on(window: Window, first: Ints, number: Ints, traces: Recent) -> Flag
 def _related(window: Window) -> Ints:
     """The hashes of what hangs together with grown flows: their keys, their traces, who links to these."""
     portion, keys = window.portion, window.keys.key
-    named = np.zeros(len(portion), bool)
-    named[keys.row[np.isin(index.shortened(keys.hash), window.grown)]] = True
-    named |= np.isin(index.shortened(ids.of_traces(portion.trace)), window.grown)
-    traces: U64 = np.unique(portion.trace[named])
-    mine = np.isin(portion.trace, traces)[keys.row]
+    named = window.is_grown(ids.of_traces(portion.trace))
+    named[keys.row[window.is_grown(keys.hash)]] = True
+    traces: U64 = portion.trace[named]
+    traces = traces[arrays.distinct(traces)[0]]
+    mine = arrays.among(portion.trace, traces)[0][keys.row]
     hashes = np.concatenate((ids.of_traces(traces), ids.of_linked(traces), keys.hash[mine]))
     return np.unique(np.concatenate((window.grown, index.shortened(hashes))))
