@@ -3,6 +3,7 @@
 What these functions return is stored in the index: changing one of them makes stored spans unfindable.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -19,12 +20,12 @@ _BESIDE = np.uint64(1 << CUT)
 @lru_cache(maxsize=4_096)
 def of_key(text: bytes) -> int:
     """A flow's key, UTF-8."""
-    return int(of_keys(hashed(text))[0])
+    return int(of_keys(hashed([text]))[0])
 
 
 def of_message(text: bytes) -> int:
     """A message's id, UTF-8."""
-    return int(of_messages(hashed(text))[0])
+    return int(of_messages(hashed([text]))[0])
 
 
 def of_keys(texts: U64) -> U64:
@@ -55,6 +56,7 @@ def of_values(names: U64, values: U64) -> U64:
     return mixed(mixed(names, _VALUE) ^ values, _VALUE)
 
 
-def hashed(text: bytes) -> U64:
-    """The hash of one text."""
-    return text_hashes([text], np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([len(text)]))
+def hashed(texts: Sequence[bytes]) -> U64:
+    """The hashes of texts."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    return text_hashes(texts, np.arange(len(texts)), np.zeros(len(texts), np.int64), lengths)

@@ -93,14 +93,10 @@ def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], k
         portion.ident_length[at].astype(np.int64),
     )
     texts = [text for _, text in others]
-    number = np.arange(len(texts))
-    outside = arrays.text_hashes(
-        texts, number, np.zeros(len(texts), np.int64), np.array([len(text) for text in texts], np.int64)
-    )
     return Ids(
         row=np.concatenate((portion.ident_row[at], np.array([row for row, _ in others], np.int64))),
-        hash=kind(np.concatenate((inside, outside))),
-        at=np.concatenate((at, -1 - number)),
+        hash=kind(np.concatenate((inside, ids.hashed(texts)))),
+        at=np.concatenate((at, -1 - np.arange(len(texts)))),
         texts=texts,
         portion=portion,
     )

@@ -44,7 +44,7 @@ class Trace:
     last_ns: int = 0
 
 
-def _hash_of(trace_ids: Collection[str]) -> U64:
+def hash_of(trace_ids: Collection[str]) -> U64:
     """Hashes of trace ids in hex."""
     raw = b"".join(bytes.fromhex(trace_id) for trace_id in trace_ids)
     return trace_hashes(np.frombuffer(raw, "<u8").reshape(-1, 2))
@@ -59,12 +59,15 @@ def is_trace(text: str) -> bool:
 
 
 class Reader:
-    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again."""
+    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again.
 
-    def __init__(self) -> None:
+    Somebody else's look-up may be given: short hash → all its chunks, and those that are open.
+    """
+
+    def __init__(self, chunks: Mapping[int, list[int]] | None = None, here: Mapping[int, Opened] | None = None) -> None:
         self._index = index.View()
-        self._chunks: dict[int, list[int]] = {}
-        self._opened: dict[int, Opened] = {}
+        self._chunks = dict(chunks or {})
+        self._opened = dict(here or {})
         self._traces: dict[str, Trace] = {}
         self._places: dict[str, list[tuple[Opened, Ints]]] = {}
         """Trace id → its rows, chunk by chunk."""
@@ -104,11 +107,11 @@ class Reader:
         new = [name for name in trace_ids if name not in self._hashes]
         if not new:
             return
-        hashes = _hash_of(new)
+        hashes = hash_of(new)
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
         if len(new) <= TOGETHER:
-            self._look_up({one >> index.CUT for one in (*places, *links)})
+            self._look_up({one >> index.CUT for one in (*places, *links)} - self._chunks.keys())
 
     def _look_up(self, short: Collection[int]) -> None:
         found = self._index.chunks_of(short)
@@ -310,7 +313,8 @@ def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> 
 def _replayed(trace_ids: Collection[str]) -> dict[str, tuple[set[str], set[str]]]:
     """Trace that carries a replay → the flows its letters name, and the traces of those that name none."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for part in parts(trace_ids):
+    # Most carry none, and looking costs little.
+    for part in parts({trace_id for (trace_id,) in select(ReplayItem, ("trace_id",), {"trace_id": trace_ids})}):
         rows = ReplayItem.objects.filter(trace_id__in=part)
         for name, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
             keys, sources = found.setdefault(name, (set(), set()))
