@@ -80,8 +80,15 @@ class Server:
 
     def most_memory(self) -> float:
         """MiB that one of its processes ever held."""
+        return self._held("VmHWM")
+
+    def memory(self) -> float:
+        """MiB that the largest of its processes holds."""
+        return self._held("VmRSS")
+
+    def _held(self, what: str) -> float:
         lines = [line for pid in self._processes() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
-        return max(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+        return max(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
     def cpu(self) -> float:
         """Seconds of CPU time so far."""
@@ -98,7 +105,8 @@ class Server:
 
 
 @contextmanager
-def _server() -> Iterator[Server]:
+def running() -> Iterator[Server]:
+    """A server that takes requests."""
     server = Server()
     try:
         server.until_ready()
@@ -112,7 +120,7 @@ def run(name: str, stream: Stream) -> list[Figure]:
     from eventflow.store import spans
 
     send = _sender(name, stream)
-    with _server() as server, pinned(LOAD):
+    with running() as server, pinned(LOAD):
         before = server.cpu()
         sent = send(server)
         _until(lambda: _stored() == stream.spans and not spans.inbox_depth())

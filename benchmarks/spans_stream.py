@@ -3,6 +3,7 @@
 import gzip
 import pickle
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -82,15 +83,25 @@ def _requests(spans: int) -> int:
 
 
 def _stream(bodies: list[bytes]) -> Stream:
+    return Stream(bodies, _summed(range(len(bodies)), lambda number: gzip.decompress(bodies[number])))
+
+
+def expected_of(load: Load, numbers: Iterable[int]) -> Edges:
+    """What these requests of a load add up to."""
+    return _summed(numbers, load.body)
+
+
+def _summed(numbers: Iterable[int], body: Callable[[int], bytes]) -> Edges:
+    """Patched requests add up to what the made ones do."""
     edges: Edges = {}
     made: dict[int, Edges] = {}
-    for number, body in enumerate(bodies):
+    for number in numbers:
         which = number % (ROUNDS * REQUESTS)
         if which not in made:
-            made[which] = _edges(gzip.decompress(body))
+            made[which] = _edges(body(number))
         for key, expected in made[which].items():
             edges.setdefault(key, Expected()).add(expected)
-    return Stream(bodies, edges)
+    return edges
 
 
 def _edges(body: bytes) -> Edges:

@@ -34,8 +34,8 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-JUDGE_STEPS = 16
-"""While requests wait, lines are written after so many steps only: spans first."""
+JUDGE_STEPS, FLOOD_REQUESTS = 16, 64
+"""Lines are written after so many steps only, while more than so many requests wait: spans first."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -124,7 +124,7 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        if done.full and self._steps % JUDGE_STEPS:
+        if done.full and self._steps % JUDGE_STEPS and spans.inbox_depth() > FLOOD_REQUESTS:
             return True
         keys = spans.judge(timezone.now())
         self._tell(keys, set())

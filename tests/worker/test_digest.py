@@ -13,16 +13,19 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow
-from eventflow.worker.digest import Digester
+from eventflow.store.spans.digest import STEP_REQUESTS
+from eventflow.worker.digest import FLOOD_REQUESTS, Digester
+from tests.running import until
 
 
-def request(correlation_id: str) -> SpanBatch:
-    """One consumer span as OTLP."""
+def request(correlation_id: str, number: int = 0) -> SpanBatch:
+    """One consumer span as OTLP, in a trace of its own number."""
     message = ExportTraceServiceRequest()
     resource = message.resource_spans.add()
     resource.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value="payment-service")))
     span = resource.scope_spans.add().spans.add()
-    span.trace_id, span.span_id, span.name, span.kind = b"t" * 16, b"s" * 8, "process orders.placed", 5
+    span.trace_id, span.span_id = b"trace id" + number.to_bytes(8, "big"), b"s" * 8
+    span.name, span.kind = "process orders.placed", 5
     span.start_time_unix_nano = time.time_ns()
     span.end_time_unix_nano = span.start_time_unix_nano + 1000
     for name, value in {
@@ -98,3 +101,22 @@ def test_a_stopped_digester_leaves_the_inbox_for_the_next() -> None:
     spans.append([request("order-3")])
     digester.wake()
     assert spans.inbox_depth() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_waits_after_a_full_step_does_not_keep_flows_from_their_lines() -> None:
+    for number in range(STEP_REQUESTS + FLOOD_REQUESTS):
+        spans.append([request(f"order-{number}", number)])
+    listed: list[int] = []
+
+    def publish(topics: Iterable[str]) -> None:
+        if "flows" in set(topics):
+            listed.append(FlowRow.objects.count())
+
+    digester = Digester(publish)
+    digester.start()
+    try:
+        until(lambda: len(listed) > 1, 20, "the lines of all")
+    finally:
+        digester.stop()
+    assert listed == [STEP_REQUESTS, STEP_REQUESTS + FLOOD_REQUESTS]
