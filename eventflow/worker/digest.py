@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 """How often the inbox is looked at unasked: another process may have put something there."""
+OFTEN_SECONDS = 0.05
+"""Where other processes do nothing else."""
 GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 LONGEST_GATHER, STEP_TIMES = 0.35, 5
@@ -101,7 +104,7 @@ class Digester:
     def _rest(self, pause: float) -> None:
         """Until woken; after a failure for the whole pause, however often it is woken."""
         if not pause:
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(OFTEN_SECONDS if settings.EVENTFLOW_INGEST_PROCESSES > 1 else LOOK_SECONDS)
             return
         end = time.monotonic() + pause
         while not self._stopping and (left := end - time.monotonic()) > 0:

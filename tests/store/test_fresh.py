@@ -93,7 +93,7 @@ def test_what_cannot_be_taken_is_none(folder: Path, damage: str) -> None:
 
 
 def test_what_nobody_takes_is_bounded(folder: Path, settings: Any) -> None:
-    handed_on = HandedOn(folder, most_bytes=3 * len(scanned().body))
+    handed_on = HandedOn(folder, most_bytes=3 * len(scanned().body), patience=0)
     for pk in range(20):
         handed_on.add([(pk, scanned())])
     assert 0 < len(list(folder.iterdir())) <= 3

@@ -54,13 +54,19 @@ def test_small_chunks_are_packed_together_and_every_reader_sees_the_same():
 
 
 def test_chunks_of_which_few_fill_a_step_do_not_keep_those_behind_them_waiting(monkeypatch):
-    monkeypatch.setattr(repack, "SMALL", 2)
     monkeypatch.setattr(repack, "STEP_SPANS", repack.ENOUGH_CHUNKS // 2)
+    monkeypatch.setattr(repack, "SMALL", 2)
     for number in range(repack.ENOUGH_CHUNKS // 2):
         order(number)
     digest()
-    assert repack.together_again() > 0
-    assert Chunk.objects.filter(level=repack.TOP_LEVEL).exists()
+    assert repack.together_again() == repack.ENOUGH_CHUNKS // 4
+    monkeypatch.undo()
+    for number in range(MANY, 2 * MANY):
+        order(number)
+    digest()
+    before = Chunk.objects.count()
+    assert repack.together_again() >= repack.ENOUGH_CHUNKS
+    assert Chunk.objects.count() < before // 2
 
 
 def test_what_is_not_judged_yet_is_left_alone():

@@ -6,6 +6,7 @@ anything: what is not here is read from the inbox, with the same result.
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -24,6 +25,8 @@ from eventflow.domain.observations import SpanBatch
 from eventflow.store.spans.form import form
 
 FRESH_BYTES = 96 * 1024 * 1024
+PATIENCE = 0.5
+"""Seconds that senders wait when the digest falls behind."""
 _BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
 
 Request: TypeAlias = tuple[bytes, SpanColumns]
@@ -65,8 +68,14 @@ class HandedOn:
     A file is a line of JSON (when it was received, the names that its columns refer to, lengths), then the buffers.
     """
 
-    def __init__(self, folder: Path, most_bytes: int = FRESH_BYTES, wire: Callable[[], Format] = form) -> None:
-        self._folder, self._most_bytes, self._form = folder, most_bytes, wire
+    def __init__(
+        self,
+        folder: Path,
+        most_bytes: int = FRESH_BYTES,
+        patience: float = PATIENCE,
+        wire: Callable[[], Format] = form,
+    ) -> None:
+        self._folder, self._most_bytes, self._patience, self._form = folder, most_bytes, patience, wire
         # Shapes mean something within one process only: this keeps one writer's apart from another's.
         self._salt = randbits(63)
         self._written: OrderedDict[int, int] = OrderedDict()
@@ -84,6 +93,7 @@ class HandedOn:
         with suppress(OSError):
             for pk, batch in stored:
                 if batch.columns is not None:
+                    self._make_room()
                     self._write(pk, _packed(batch, batch.columns, names, self._salt))
 
     def _write(self, pk: int, parts: Sequence[bytes]) -> None:
@@ -94,10 +104,18 @@ class HandedOn:
         beside.rename(self._folder / str(pk))
         self._written[pk] = sum(map(len, parts))
         self._bytes += self._written[pk]
+
+    def _make_room(self) -> None:
+        """Wait for the digest to take some, for a while: what is thrown away would cost it more than we gain."""
+        end = time.monotonic() + self._patience
         while self._bytes > self._most_bytes:
-            oldest, size = self._written.popitem(last=False)
-            (self._folder / str(oldest)).unlink(missing_ok=True)
-            self._bytes -= size
+            oldest = next(iter(self._written))
+            path = self._folder / str(oldest)
+            if path.exists() and time.monotonic() < end:
+                time.sleep(0.002)
+                continue
+            path.unlink(missing_ok=True)
+            self._bytes -= self._written.pop(oldest)
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
         """Give a request away; None when it is not here."""

@@ -6,7 +6,8 @@ from django.db.models import F
 from eventflow.store.models import Generation
 from eventflow.store.spans.rows import insert, select
 
-LINES, SPANS, JUDGED = 1, 2, 3
+LINES, SPANS, JUDGED, PACKED = 1, 2, 3, 4
+"""`PACKED`, and one more for every level above: up to which chunk those of that level are known to be large."""
 
 
 class OutdatedError(Exception):

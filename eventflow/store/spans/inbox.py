@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 import zstandard
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
@@ -19,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.models import Inbox
 from eventflow.store.spans import fresh
-from eventflow.store.spans.rows import insert, new_ids
+from eventflow.store.spans.rows import insert_new
 
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
@@ -51,24 +50,10 @@ def append(batches: Sequence[SpanBatch]) -> None:
     rows = []
     for batch in batches:
         encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
-        rows.append((body, encoding, batch.received_at))
+        rows.append((body, encoding, connection.ops.adapt_datetimefield_value(batch.received_at)))
     with refusals(), transaction.atomic():
-        stored = _insert(rows)
+        stored = insert_new(Inbox, ("body", "encoding", "received_at"), rows)
     fresh.add(zip(stored, batches, strict=True))
-
-
-def _insert(rows: Sequence[tuple[bytes, str, datetime]]) -> list[int]:
-    """Their ids. PostgreSQL takes bodies as they are only in its bulk way in."""
-    if connection.vendor == "postgresql":
-        ids = new_ids(Inbox, len(rows))
-        insert(
-            Inbox,
-            ("id", "body", "encoding", "received_at"),
-            [(pk, *row) for pk, row in zip(ids, rows, strict=True)],
-        )
-        return ids
-    made = [Inbox(body=body, encoding=encoding, received_at=received_at) for body, encoding, received_at in rows]
-    return [row.pk for row in Inbox.objects.bulk_create(made)]
 
 
 def unpacked(encoding: str, body: bytes) -> bytes:

@@ -311,6 +311,7 @@ def _cuts(hashes: Ints) -> list[int]:
 
 
 def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
+    """Packed first, then written at once: by themselves these are one transaction."""
     cuts = _cuts(hashes)
     firsts = hashes[cuts[:-1]].tolist()
     rows = [(run, first, body) for first, body in zip(firsts, _packed(hashes, chunks, cuts), strict=True)]
@@ -319,10 +320,11 @@ def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
 
 def merge() -> int:
     """Merge one level's runs if there are enough of them. Returns how many runs became one; 0 when none had to."""
-    drop(run for (run,) in select(IndexRun, ("id",), {"ready": [False]}))
+    rows = sorted(select(IndexRun, ("id", "token", "level", "entries", "ready"), {"ready": [True, False]}))
+    drop(run for run, *_, ready in rows if not ready)
     levels: dict[int, list[Run]] = defaultdict(list)
-    for run, token, level, entries in sorted(select(IndexRun, ("id", "token", "level", "entries"), {"ready": [True]})):
-        if entries < LARGEST // FAN_IN:
+    for run, token, level, entries, ready in rows:
+        if ready and entries < LARGEST // FAN_IN:
             levels[level].append((run, token))
     for level, runs in sorted(levels.items()):
         if len(runs) >= FAN_IN:
@@ -358,8 +360,7 @@ def _merge(runs: Sequence[Run], level: int) -> None:
         alive = _alive(chunks)
         hashes, chunks = hashes[alive], chunks[alive]
         if len(hashes):
-            with transaction.atomic():
-                _write_pages(merged.pk, hashes, chunks)
+            _write_pages(merged.pk, hashes, chunks)
             entries += len(hashes)
             last = max(last, int(chunks.max()))
     names = [run for run, _ in runs]
