@@ -174,6 +174,17 @@ def test_a_retry_that_never_came_ends_the_flow_as_failed(db):
     assert keys(FlowQuery(statuses=(FlowStatus.FAILED,))) == ["order-000"]
 
 
+def test_a_flow_that_waits_for_a_retry_from_a_queue_is_looked_at_again_once(db):
+    fails = consume("c", 100, 200, service="worker", from_="jobs", group="w", parent="p",
+                    error=("CardError", "no answer", "Traceback"))  # fmt: skip
+    again = publish("r", 150, 160, service="worker", to="jobs-retry-1", parent="c")
+    send([publish("p", 0, 9, service="web", to="jobs"), fails, again])
+    digest(at(500))
+    assert store.recheck(at(60_000)) == {KEY}
+    assert keys(FlowQuery(statuses=(FlowStatus.RUNNING,))) == [KEY]
+    assert store.recheck(at(120_000)) == frozenset()
+
+
 def test_a_long_flow_is_counted_and_read_up_to_its_limit(db, monkeypatch):
     monkeypatch.setattr(summaries, "DETAIL_LIMIT", 20)
     monkeypatch.setattr(reads, "READ_LIMIT", 20)

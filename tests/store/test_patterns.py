@@ -24,10 +24,10 @@ def order(number: int, chance: random.Random) -> list[Span]:
     name, start = f"{number}", number * 40 + chance.randint(0, 20)
     web = {"trace_name": name, "correlation": key}
     found = [
-        span(f"request {name}", start, start + chance.randint(5, 90), service="web", **web),
+        span(f"request {name}", start, start + chance.randint(5, 90), service="web", title="request", **web),
         publish(
             f"placed {name}", start + 2, start + chance.randint(3, 9), service="web", to="orders",
-            parent=f"request {name}", message_id=f"m-{name}", event_type="placed",
+            parent=f"request {name}", message_id=f"m-{name}", event_type="placed", title="placed",
             error=BROKEN if chance.random() < 0.1 else None, **web,
         ),
     ]  # fmt: skip
@@ -51,11 +51,12 @@ def _consumption(
     return [
         consume(
             name, begun, begun + chance.randint(1, 30), service=f"{group}-service", from_="orders", group=group,
-            attempt=attempt, message_id=f"m-{number}", error=BROKEN if fails else None,
+            attempt=attempt, message_id=f"m-{number}", error=BROKEN if fails else None, title=f"{group} reads",
             operation=chance.choice((Operation.PROCESS, Operation.PROCESS, Operation.RECEIVE)), **came, **where,
         ),
         publish(
-            f"next {name}", begun + 1, begun + 2, service=f"{group}-service", to=f"{group}.done", parent=name, **where
+            f"next {name}", begun + 1, begun + 2, service=f"{group}-service", to=f"{group}.done", parent=name,
+            title=f"{group} is done", **where
         ),
     ]  # fmt: skip
 

@@ -23,21 +23,16 @@ def flows(window: Window) -> tuple[Ints, U64, dict[int, str]]:
     named = np.where(high == 0, traces, high)
     _, flow_of_trace = arrays.distinct(named)
     flow: Ints = flow_of_trace[trace_of]
-    texts: dict[int, str] = {}
-    several: set[int] = set()
     numbers = flow[keys.row]
-    first, _ = arrays.distinct(numbers.view(np.uint64))
-    found = zip(numbers[first].tolist(), first.tolist(), keys.hash[first].tolist(), strict=True)
-    for number, at, one in found:
-        texts[number] = window.texts.get(one) or keys.text(at)
-        # The trace with that id is of the same flow, wherever it is.
-        several |= {number} if is_trace(texts[number]) else set()
-    nameless = np.unique(flow[(high == 0)[trace_of]], return_index=True)
-    rows = np.flatnonzero((high == 0)[trace_of])
-    for number, at in zip(nameless[0].tolist(), nameless[1].tolist(), strict=True):
-        texts.setdefault(number, portion.trace_ids[rows[at]].tobytes().hex())
+    named_at, _ = arrays.distinct(numbers.view(np.uint64))
+    texts = dict(zip(numbers[named_at].tolist(), keys.texts_at(named_at), strict=True))
+    # Where a trace's id is a key, that trace is of the same flow, wherever it is.
+    several = np.array([number for number, text in texts.items() if len(text) == 32 and is_trace(text)], np.int64)
+    nameless = high == 0
+    hexes = (raw.hex() for raw in portion.trace_ids[first[nameless]].view("V16").ravel().tolist())
+    texts.update(zip(flow_of_trace[nameless].tolist(), hexes, strict=True))
     # Several keys in one trace: the flow of neither is this trace alone.
-    unsure = ((low != high) & (high != 0))[trace_of] | np.isin(flow, np.array(sorted(several), np.int64))
+    unsure = ((low != high) & ~nameless)[trace_of] | np.isin(flow, several)
     return np.where(unsure, -1 - flow, flow), high[trace_of], texts
 
 

@@ -15,9 +15,12 @@ from eventflow.domain.observations import Messaging, Span, SpanLink
 from eventflow.store.spans import form
 from eventflow.store.spans.columns import Ints, Portion
 from eventflow.store.spans.keys import read_whole
+from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.window import Window
 
-KNOWN = 4_096
+KNOWN = 1_024
+LARGEST = 16_384
+"""Characters of a span that is kept."""
 
 
 class Examples:
@@ -25,15 +28,20 @@ class Examples:
 
     def __init__(self) -> None:
         self._known: dict[int, Span] = {}
+        self._meanings: Meanings | None = None
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def spans(self, window: Window, rows: Ints, key: str) -> list[Span]:
         """The rows, which are of one flow with this key and none of them odd, as far as they are judged."""
+        if self._meanings is not form.meanings() or len(self._known) > KNOWN:
+            # Shapes are numbered by the format and the keys that are chosen.
+            self._known, self._meanings = {}, form.meanings()
         shapes = window.meaning[rows].tolist()
         unknown = rows[[shape not in self._known for shape in shapes]]
         read = read_whole(window.portion, unknown, form.form())
         examples = [read.get(row) or self._known[shape] for row, shape in zip(rows.tolist(), shapes, strict=True)]
-        if len(self._known) > KNOWN:
-            self._known.clear()
         self._known.update({int(window.meaning[row]): span for row, span in read.items() if _speaks_for_others(span)})
         return _made(window, rows, key, examples)
 
@@ -42,7 +50,8 @@ def _speaks_for_others(span: Span) -> bool:
     """Not where its position in a log is looked at, or an id that a link carries: these are in no column."""
     proof = evidence(span)
     own = {span.messaging.message_id} if span.messaging else set()
-    return proof is None or (proof.offset is None and own.issuperset(proof.message_ids))
+    told = proof is None or (proof.offset is None and own.issuperset(proof.message_ids))
+    return told and len(repr(span)) <= LARGEST
 
 
 def _made(window: Window, rows: Ints, key: str, examples: list[Span]) -> list[Span]:

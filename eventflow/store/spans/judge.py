@@ -28,6 +28,7 @@ from eventflow.store.spans.window import window
 STEP_SPANS = 24_576
 EVERY = 2**31
 TRIES = 5
+SECOND = 1_000_000_000
 RECHECK_SECONDS = 16
 """Just above the time after which a failed attempt is not expected to be tried again."""
 
@@ -47,7 +48,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     alike = _patterns.judge(rows, consumers, now)
     reader = Reader(rows.places.chunks_of(), rows.places.opened)
     woken = frozenset(memory.woken)
-    late = reader.trace_ids(woken.difference(alike.seen.tolist()))
+    late = reader.trace_ids(woken.difference(alike.seen.tolist())) if woken else set()
     keys = _touched(alike.others | late, reader) | load.listed(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row.key not in keys]
@@ -129,9 +130,13 @@ def refresh_flows(keys: Iterable[str], now: datetime) -> None:
 
 
 def recheck(now: datetime, limit: int = 200) -> frozenset[str]:
-    """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at."""
-    patience = nanoseconds(now) // 1_000_000_000 - RECHECK_SECONDS
-    rows = FlowRow.objects.filter(status=status_code(FlowStatus.RUNNING), judged_at__lt=patience)
+    """Make the lines of flows anew that were running a while ago: time alone ends some. Returns those it looked at.
+
+    One still running when judged so long after its end runs on for another reason: time changes nothing.
+    """
+    patience = nanoseconds(now) // SECOND - RECHECK_SECONDS
+    young = F("judged_at") * SECOND - F("duration_ns") - RECHECK_SECONDS * SECOND
+    rows = FlowRow.objects.filter(status=status_code(FlowStatus.RUNNING), judged_at__lt=patience, started_ns__gt=young)
     keys = frozenset(rows.order_by("-started_ns").values_list("key", flat=True)[:limit])
     refresh_flows(keys, now)
     return keys

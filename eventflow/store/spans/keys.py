@@ -35,8 +35,20 @@ class Ids:
 
     def text(self, position: int) -> str:
         """The text at a position of these arrays."""
-        at = int(self.at[position])
-        return (self.portion.text(at) if at >= 0 else self.texts[-1 - at]).decode()
+        return self.texts_at([position])[0]
+
+    def texts_at(self, positions: "Ints | list[int] | slice") -> list[str]:
+        """The texts at positions of these arrays."""
+        at = self.at[positions]
+        inside, bodies = np.maximum(at, 0), self.portion.bodies
+        if not len(self.portion.ident_row):
+            return [self.texts[-1 - one].decode() for one in at.tolist()]
+        columns = (self.portion.ident_request, self.portion.ident_offset, self.portion.ident_length)
+        places = zip(at.tolist(), *(column[inside].tolist() for column in columns), strict=True)
+        return [
+            (bodies[request][start : start + length] if one >= 0 else self.texts[-1 - one]).decode()
+            for one, request, start, length in places
+        ]
 
 
 @dataclass(frozen=True, slots=True)

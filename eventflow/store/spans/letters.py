@@ -37,8 +37,8 @@ def _any(window: Window) -> bool:
     raw = window.portion.trace_ids.tobytes().hex()
     traces = {raw[at : at + 32] for at in range(0, len(raw), 32)}
     names = {
-        "correlation_id": {window.keys.key.text(at) for at in range(len(window.keys.key.row))},
+        "correlation_id": set(window.keys.key.texts_at(slice(None))),
         "trace_id": traces,
-        "message_id": {window.keys.message.text(at) for at in range(len(window.keys.message.row))},
+        "message_id": set(window.keys.message.texts_at(slice(None))),
     }
     return any(select_any(DeadLetter, "id", names)) or any(select(ReplayItem, ("id",), {"trace_id": traces}))

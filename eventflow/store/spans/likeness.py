@@ -107,7 +107,20 @@ def _links(portion: Portion, place: Ints) -> Ints:
 
 
 def _time_ranks(flow: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
-    """The order of all starts and ends within each flow, equal times being equal; -1 where an end does not matter."""
+    """The order of all starts and ends within each flow, equal times being equal; -1 where an end does not matter.
+
+    The starts are in order already: only flows of which ends matter need be sorted.
+    """
+    begins = np.searchsorted(flow, np.arange(flow[-1] + 1))
+    later = np.concatenate(([0], np.cumsum((starts[1:] != starts[:-1]) & (flow[1:] == flow[:-1]))))
+    of_start, of_end = later - later[begins][flow], np.full(len(starts), -1, np.int64)
+    rows = np.flatnonzero(np.bincount(flow, ends >= 0)[flow])
+    if len(rows):
+        of_start[rows], of_end[rows] = _sorted_ranks(flow[rows], starts[rows], ends[rows])
+    return of_start, of_end
+
+
+def _sorted_ranks(flow: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     counts = ends >= 0
     flows = np.concatenate((flow, flow[counts]))
     times = np.concatenate((starts, ends[counts]))

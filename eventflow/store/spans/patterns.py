@@ -5,7 +5,6 @@ hang together, the order of all their times, who is expected to read, which fail
 beyond that (letters, replays, foreign traces, several keys) are none of these and are judged each by itself.
 """
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,7 +29,7 @@ class Judged:
     """Lines of the flows that are alike to one already judged, and the traces of all the others.
 
     moved  traces of these flows that were here before: a line of their own, made when they had no key, is gone
-    seen   the hashes of all traces that were looked at
+    seen   the hashes of all traces that were looked at, some several times
     """
 
     rows: list[Line]
@@ -79,7 +78,7 @@ class Patterns:
                     line = self._lines[pattern] = self._line(texts[name], window, mine, consumers, now)
                 rows.append(Line(texts[name], begun, lasted, line))
         seen_before = arrays.among(portion.trace, portion.trace[~window.fresh])[0] & good & (keyed != 0)
-        return Judged(rows, others, _hex(portion.trace_ids[seen_before]), np.unique(portion.trace[good]))
+        return Judged(rows, others, _hex(portion.trace_ids[seen_before]), portion.trace[good])
 
     def _line(self, key: str, window: Window, rows: Ints, consumers: Consumers, now: datetime) -> Pattern:
         """A flow's line, as the domain judges it."""
@@ -92,15 +91,16 @@ class Patterns:
 
     def _expectations(self, begun: Ints, consumers: Consumers) -> list[int]:
         """For each flow's start, a number for the set of groups that it must reach."""
-        bounds = sorted({x for _, _, first, last in consumers.rows for x in (first, last + MEMORY_NS + 1)})
-        numbers: dict[int, int] = {}
-        found = []
-        for start in begun.tolist():
-            interval = bisect_right(bounds, start)
-            if interval not in numbers:
-                groups = frozenset((name, frozenset(who)) for name, who in consumers.at(start).items())
-                numbers[interval] = self._expected.setdefault(groups, len(self._expected))
-            found.append(numbers[interval])
+        bounds = np.array(
+            sorted({x for _, _, first, last in consumers.rows for x in (first, last + MEMORY_NS + 1)}), np.int64
+        )
+        interval = np.searchsorted(bounds, begun, side="right")
+        first, number = arrays.distinct(interval.view(np.uint64))
+        numbers = []
+        for start in begun[first].tolist():
+            groups = frozenset((name, frozenset(who)) for name, who in consumers.at(start).items())
+            numbers.append(self._expected.setdefault(groups, len(self._expected)))
+        found: list[int] = np.array(numbers)[number].tolist()
         return found
 
 

@@ -62,7 +62,6 @@ class Window:
 
     fresh  those of the new spans
     grown  short hashes of keys and traces that were here before
-    texts  of keys whose hashes these are; more may be here than these
     """
 
     portion: Portion
@@ -71,7 +70,6 @@ class Window:
     fresh: Flags
     chunks: frozenset[int]
     grown: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    texts: dict[int, str] = field(default_factory=dict)
     places: Places = field(default_factory=Places)
 
     def table(self) -> Ints:
@@ -103,8 +101,7 @@ def window(new: Sequence[Part], chunks: frozenset[int], traces: Recent) -> Windo
         here = opened(missing)
         found.places.opened |= here
         parts += parts_of(here.values(), fresh=False)
-        grown, texts, places = found.grown, found.texts, found.places
-        found = replace(_together(parts, found.chunks | here.keys()), grown=grown, texts=texts, places=places)
+        found = replace(_together(parts, found.chunks | here.keys()), grown=found.grown, places=found.places)
     return found
 
 
@@ -121,9 +118,7 @@ def _grown(window: Window, traces: Recent) -> Ints:
     """What is looked up of flows that are not new: keys and traces with a line, traces that go on without a key."""
     portion, keys = window.portion, window.keys.key
     first, _ = arrays.distinct(keys.hash)
-    hashes = keys.hash[first].tolist()
-    window.texts = dict(zip(hashes, map(keys.text, first.tolist()), strict=True))
-    names = dict(zip(window.texts.values(), hashes, strict=True))
+    names = dict(zip(keys.texts_at(first), keys.hash[first].tolist(), strict=True))
     first, number = arrays.distinct(portion.trace)
     places = ids.of_traces(portion.trace[first])
     raw = portion.trace_ids[first].tobytes().hex()
