@@ -13,7 +13,7 @@ from itertools import islice
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks import child
+from benchmarks import child, disk
 from benchmarks.figures import Figure, percentile
 from benchmarks.otlp_load import REQUESTS, SPANS, Load
 from benchmarks.spans_stream import ROUNDS, key_of
@@ -23,6 +23,8 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TOGETHER = 32
 """Requests to one commit."""
 WARM, READS = 100, 400
+BOUNDS = ((3_000_000, 5, 1), (30_000_000, 5, 2), (float("inf"), 20, 5))
+"""Up to how many spans stored a flow must be read in how many milliseconds, and is aimed to be."""
 EDGES = 200
 SLOT, MINUTE, HOUR = 10, 60, 3600
 TIDY_EVERY, JUDGE_EVERY = 16, 8
@@ -60,11 +62,10 @@ def fill(spans: int) -> list[Figure]:
     while store.tidy():
         pass
     seconds = time.perf_counter() - begun
-    stored = _requests(spans) * SPANS
+    stored, number = _requests(spans) * SPANS, _number(spans)
     return [
-        Figure(
-            f"spans: {_number(spans)} made, stored and listed in one process", stored / seconds, "spans/s", more=True
-        )
+        Figure(f"spans: {number} made, stored and listed in one process", stored / seconds, "spans/s", more=True),
+        Figure(f"spans: {number} on disk", disk.used()[0] / stored, "bytes/span", 90, 75),
     ]
 
 
@@ -80,7 +81,7 @@ def _requests(spans: int) -> int:
 
 
 def _number(spans: int) -> str:
-    return f"{round(spans / 1_000_000):g} M spans"
+    return f"{spans / 1_000_000:.3g} M spans"
 
 
 def read(spans: int) -> list[Figure]:
@@ -90,7 +91,7 @@ def read(spans: int) -> list[Figure]:
     from eventflow.store.queries import flow_search, flows
 
     keys = _keys(spans)
-    must, aim = (5, 1) if spans < 5_000_000 else (5, 2)
+    must, aim = next(bounds for most, *bounds in BOUNDS if spans <= most)
     stored = [_milliseconds(lambda: _whole(store.flow_spans(next(keys)).spans)) for _ in range(WARM + READS)]
     put_together = [_milliseconds(lambda: flows.flow(next(keys), NOW)) for _ in range(READS)]
     failed = FlowQuery(statuses=(FlowStatus.FAILED,))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from benchmarks import child
+from benchmarks import child, disk
 from benchmarks.cores import LOAD, SERVER, pinned
 from benchmarks.figures import Figure, percentile
 from benchmarks.otlp_load import BEGIN, REQUESTS, SPANS
@@ -62,16 +62,16 @@ class Server:
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.05)
-            if self._listening() < int(environ.get("EVENTFLOW_INGEST_PROCESSES", "1")):
+            if not self._listening():
                 continue
             with suppress(URLError, ConnectionError), urlopen(empty, timeout=5):
                 return
         raise RuntimeError("the server did not start")
 
-    def _listening(self) -> int:
-        """How many processes listen for HTTP."""
+    def _listening(self) -> bool:
+        """Whether some process listens for HTTP."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].endswith(f":{self.http:04X}") and row[3] == "0A" for row in rows)
+        return any(row[1].endswith(f":{self.http:04X}") and row[3] == "0A" for row in rows)
 
     def _processes(self) -> list[int]:
         """It and the ingest processes that it started."""
@@ -221,20 +221,13 @@ def _sizes(spans: int) -> list[Figure]:
             cursor.execute("SELECT pg_database_size(current_database())")
             return [Figure("on disk, with what a vacuum frees", cursor.fetchone()[0] / spans, "bytes/span")]
 
-    def pragma(text: str) -> int:
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA {text}")
-            return int(cursor.fetchone()[0])
-
-    pragma("wal_checkpoint(TRUNCATE)")
-    page, pages = pragma("page_size"), pragma("page_count")
-    used = pages - pragma("freelist_count")
+    used, free = disk.used()
     FlowRow.objects.all().delete()
-    without = pages - pragma("freelist_count")
+    without, _ = disk.used()
     return [
-        Figure("on disk", used * page / spans, "bytes/span"),
-        Figure("on disk, without the lines of flows", without * page / spans, "bytes/span"),
-        Figure("on disk, with pages that are free again", pages * page / spans, "bytes/span"),
+        Figure("on disk", used / spans, "bytes/span"),
+        Figure("on disk, without the lines of flows", without / spans, "bytes/span"),
+        Figure("on disk, with pages that are free again", (used + free) / spans, "bytes/span"),
     ]
 
 

@@ -60,10 +60,10 @@ if EVENTFLOW_ZIPKIN.lower() in {"off", "no", "0"}:
     EVENTFLOW_ZIPKIN = ""
 # Without any, everybody who reaches the receivers may send.
 EVENTFLOW_INGEST_TOKENS = _list("EVENTFLOW_INGEST_TOKENS")
-# More than one share the OTLP ports of one machine; each digests what it received.
+# With more than one, the first digests and the others receive, on the same OTLP ports.
 EVENTFLOW_INGEST_PROCESSES = max(1, int(_number("EVENTFLOW_INGEST_PROCESSES", 1)))
-# Which of them this is; set by the first one for those that it starts.
-EVENTFLOW_SHARD = int(os.environ.get("EVENTFLOW_SHARD", "0"))
+# Which of the receiving ones this is; set by the first one, which is 0, for those that it starts.
+EVENTFLOW_RECEIVER = int(os.environ.get("EVENTFLOW_RECEIVER", "0"))
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
 EVENTFLOW_POLL_SECONDS = _number("EVENTFLOW_POLL_SECONDS", 2)
 # What each broker may be asked, a second on average; whoever costs more is looked at less often.
@@ -173,7 +173,7 @@ if str(DATABASES["default"]["ENGINE"]).endswith("sqlite3"):
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
         "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000;"
         ),
     }
 else:

@@ -70,6 +70,10 @@ class Format(Protocol):
     searched: Sequence[str]
     """The names of the attributes that flows are found by: the operator's choice."""
 
+    def position(self, name: str) -> int:
+        """Where a name stands in `names`, to which it is added if need be. Raises ValueError when they are too many."""
+        ...
+
     def scan(self, body: bytes) -> SpanColumns:
         """A request's spans as columns. Raises ValueError for what is no request, or whose spans break a rule."""
         ...

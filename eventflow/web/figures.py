@@ -54,10 +54,9 @@ def lag_rows(now: datetime) -> list[LagRow]:
     return lag.with_sparks(lag.groups(now), HOUR.total_seconds(), now)
 
 
-def context(now: datetime, rows: list[LagRow]) -> dict[str, Any]:
-    """All six."""
+def context(now: datetime, rows: list[LagRow], minute: list[EdgeStats]) -> dict[str, Any]:
+    """All six. `minute`: the edges of the last minute."""
     totals = rollups.totals(now - HOUR, now, STEP_SECONDS)[-60:]
-    minute = rollups.edges(now - timedelta(seconds=60), now)
     alerts = overview.alerts(now)
     figures = (
         _events(minute, totals, now),

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from eventflow.domain.edge import EdgeStats
 from eventflow.domain.topology import build
 from eventflow.domain.topology_model import Edge, GroupRow, Place, Service, Topology
 from eventflow.store.queries import broker
@@ -111,10 +112,15 @@ class Graph:
         return f"{self.bounds.x:g} {self.bounds.y:g} {self.bounds.w:g} {self.bounds.h:g}"
 
 
-def current(now: datetime, seconds: int = 60) -> Topology:
-    """The topology of the last `seconds`, with what was seen in the last hour."""
+def window(now: datetime, seconds: int = 60) -> list[EdgeStats]:
+    """The edges of the last `seconds`."""
+    return rollups.edges(now - timedelta(seconds=seconds), now)
+
+
+def current(now: datetime, seconds: int = 60, minute: list[EdgeStats] | None = None) -> Topology:
+    """The topology of the last `seconds`, with what was seen in the last hour. `minute`: its window, where read."""
     return build(
-        rollups.edges(now - timedelta(seconds=seconds), now),
+        window(now, seconds) if minute is None else minute,
         broker.groups(now),
         broker.destinations(now),
         broker.letters(now),

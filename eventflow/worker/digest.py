@@ -1,8 +1,8 @@
 """Digests the inbox in a thread of its own: unless flooded, spans can be read within a second of the acknowledgement.
 
-Then gives their flows their lines; while requests wait, spans go first. Of several ingest processes the first one does
-that. It survives whatever a step raises (it logs, pauses longer each time and goes on); the inbox keeps what was not
-digested. Never acknowledges anything.
+Then gives their flows their lines; while requests wait, spans go first. Of several processes that could, one digests;
+another takes over when it is gone. It survives whatever a step raises (it logs, pauses longer each time and goes on);
+the inbox keeps what was not digested. Never acknowledges anything.
 """
 
 import logging
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 """How often the inbox is looked at unasked: another process may have put something there."""
+OFTEN_SECONDS = 0.05
+"""Where other processes do nothing else."""
 GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 LONGEST_GATHER, STEP_TIMES = 0.35, 5
@@ -72,36 +74,37 @@ class Digester:
 
     def _run(self) -> None:
         pause = 0.0
-        shard = spans.Claim(f"shard-{settings.EVENTFLOW_SHARD}")
+        claim, mine = spans.Claim("digest"), False
         try:
-            shard.try_it()
             while not self._stopping:
                 self._wake.clear()
                 begun = time.monotonic()
+                busy = False
                 try:
-                    busy = self._step()
-                    self._look_after()
+                    mine = mine or claim.try_it()
+                    if mine:
+                        busy = self._step()
+                        self._look_after()
                     pause = 0.0
                 except Exception:
                     pause = min(LONGEST_PAUSE, max(LOOK_SECONDS, pause * 2))
                     log.exception("a digest step failed; the next one in %.2f s", pause)
                     connection.close()
-                    busy = False
-                    with suppress(DatabaseError):
-                        shard.try_it()
+                    # On PostgreSQL it went with the connection.
+                    mine = False
                 if not busy:
                     took = time.monotonic() - begun
                     self._rest(pause)
                     self._gather(begun + max(GATHER_SECONDS, min(STEP_TIMES * took, LONGEST_GATHER)))
         finally:
             with suppress(DatabaseError):
-                shard.give_back()
+                claim.give_back()
             connection.close()
 
     def _rest(self, pause: float) -> None:
         """Until woken; after a failure for the whole pause, however often it is woken."""
         if not pause:
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(OFTEN_SECONDS if settings.EVENTFLOW_INGEST_PROCESSES > 1 else LOOK_SECONDS)
             return
         end = time.monotonic() + pause
         while not self._stopping and (left := end - time.monotonic()) > 0:
@@ -121,10 +124,8 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        elif done.edges_changed:
-            self._tell(frozenset(), {"topology"})
-        if settings.EVENTFLOW_SHARD or (done.full and self._steps % JUDGE_STEPS):
-            return done.full
+        if done.full and self._steps % JUDGE_STEPS:
+            return True
         keys = spans.judge(timezone.now())
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
@@ -132,8 +133,6 @@ class Digester:
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""
         now = time.monotonic()
-        if settings.EVENTFLOW_SHARD:
-            return
         if self._steps >= self._tidy_at:
             self._tidy_at = self._steps + TIDY_STEPS
             spans.tidy()

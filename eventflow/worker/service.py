@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
@@ -26,7 +26,7 @@ from eventflow.domain.observations import Observation, SourceStatus, SpanBatch
 from eventflow.live import news
 from eventflow.store import record, spans
 from eventflow.store.queries import sources as queries
-from eventflow.worker import addresses, allocation, collect, described, metering, self_tracing, shards, sources
+from eventflow.worker import addresses, allocation, collect, described, metering, receivers, self_tracing, sources
 from eventflow.worker.digest import Digester, decode
 from eventflow.worker.embedded_celery import EmbeddedCelery
 from eventflow.worker.formats import span_format
@@ -46,8 +46,8 @@ class _WebServer(uvicorn.Server):
 class Recorder:
     """What collectors emit into: spans to the inbox (durable on return), the rest to its tables, then the news."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+    def __init__(self, wake: Callable[[], None], publish: Callable[[Iterable[str]], None]) -> None:
+        self._wake, self._publish = wake, publish
         self._commit = spans.GroupCommit()
         # One thread: SQLite has one writer anyway, and it keeps one database connection.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
@@ -65,10 +65,9 @@ class Recorder:
         except (spans.StoreBusy, DatabaseError) as error:
             raise CollectorError(f"the store cannot take more right now: {error}") from error
 
-    @staticmethod
-    def _record(batch: Sequence[Observation]) -> None:
+    def _record(self, batch: Sequence[Observation]) -> None:
         connection.close_if_unusable_or_obsolete()
-        news.publish(record.observations(batch, timezone.now()))
+        self._publish(record.observations(batch, timezone.now()))
 
     @staticmethod
     def _release() -> None:
@@ -111,10 +110,10 @@ class Service:
                 stack.push_async_callback(asyncio.to_thread, celery.stop)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
-            if "ingest" in self.roles and not settings.EVENTFLOW_SHARD:
-                background += await self._start_shards(stack)
-            if settings.EVENTFLOW_SHARD:
-                shards.when_orphaned(loop, self.stop)
+            if "ingest" in self.roles and not settings.EVENTFLOW_RECEIVER:
+                background += await self._start_receivers(stack)
+            if settings.EVENTFLOW_RECEIVER:
+                receivers.when_orphaned(loop, self.stop)
             allocation.settle()
             self._on_ready()
             await self._wait(background)
@@ -152,11 +151,14 @@ class Service:
         return task
 
     def _start_collecting(self, stack: AsyncExitStack) -> "asyncio.Task[None]":
-        digester = Digester(publish=news.publish)
-        recorder = Recorder(digester.wake)
-        digester.start()
-        stack.callback(digester.stop)
-        stack.callback(self_tracing.install(digester.wake))
+        if settings.EVENTFLOW_RECEIVER:
+            recorder = Recorder(lambda: None, receivers.tell)
+        else:
+            digester = Digester(publish=news.publish)
+            recorder = Recorder(digester.wake, news.publish)
+            digester.start()
+            stack.callback(digester.stop)
+            stack.callback(self_tracing.install(digester.wake))
         stack.callback(recorder.close)
         task = asyncio.create_task(self._collect(recorder.emit))
 
@@ -168,23 +170,26 @@ class Service:
         return task
 
     @staticmethod
-    async def _start_shards(stack: AsyncExitStack) -> "list[asyncio.Task[None]]":
-        count = settings.EVENTFLOW_INGEST_PROCESSES
-        await sync_to_async(record.source.forget_shards)(_told_as(1).rpartition(" ")[0], count)
-        if count <= 1:
+    async def _start_receivers(stack: AsyncExitStack) -> "list[asyncio.Task[None]]":
+        count = settings.EVENTFLOW_INGEST_PROCESSES - 1
+        await sync_to_async(record.source.forget_numbered)(_told_as(2).rpartition(" ")[0], count)
+        if not count:
             return []
-        task = asyncio.create_task(shards.supervise(count))
+        spans.begin_handing_on()
+        others = receivers.Receivers(count, news.publish)
+        task = asyncio.create_task(others.run())
 
         async def end() -> None:
             task.cancel()
             await asyncio.wait([task])
 
         stack.push_async_callback(end)
+        await others.all_listen()
         return [task]
 
     async def _collect(self, emit: Emit) -> None:
         found: list[Collector] = []
-        if "ingest" in self.roles:
+        if "ingest" in self.roles and (settings.EVENTFLOW_RECEIVER or settings.EVENTFLOW_INGEST_PROCESSES == 1):
             found.append(
                 OtlpReceiver(
                     http=settings.EVENTFLOW_OTLP_HTTP,
@@ -193,10 +198,11 @@ class Service:
                     cors=tuple(settings.EVENTFLOW_OTLP_CORS),
                     span_format=span_format(),
                     tokens=settings.EVENTFLOW_INGEST_TOKENS,
-                    shared=settings.EVENTFLOW_INGEST_PROCESSES > 1,
-                    told_as=_told_as(settings.EVENTFLOW_SHARD),
+                    shared=settings.EVENTFLOW_INGEST_PROCESSES > 2,
+                    told_as=_told_as(settings.EVENTFLOW_RECEIVER),
                 )
             )
+        if "ingest" in self.roles and not settings.EVENTFLOW_RECEIVER:
             if not _wants_zipkin():
                 await sync_to_async(record.source.forget)(ZipkinReceiver.system)
             else:
@@ -233,9 +239,9 @@ class Service:
         await self._stop.wait()
 
 
-def _told_as(shard: int) -> str:
-    """What an ingest process is called where sources are listed."""
-    return f"otlp, process {shard + 1}" if shard else "otlp"
+def _told_as(receiver: int) -> str:
+    """What a receiving process is called where sources are listed."""
+    return f"otlp, process {receiver}" if receiver > 1 else "otlp"
 
 
 def _meter(emit: Emit) -> Emit:

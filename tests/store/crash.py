@@ -1,4 +1,4 @@
-"""A process of its own to be killed: `python -m tests.store.crash prepare | send | kill SEED ROUNDS | report`.
+"""A process of its own to be killed: `python -m tests.store.crash prepare | send | kill SEED ROUNDS | claim | report`.
 
 Uses the database of the environment. `send` prints a number after each acknowledged request; `kill` forks digesting
 children and kills each with SIGKILL at a random moment; `report` prints what a reader sees, as JSON.
@@ -151,5 +151,9 @@ if __name__ == "__main__":
             kill(int(seed), int(rounds))
         case ["locked"]:
             asyncio.run(meet_a_lock())
+        case ["claim", *then]:
+            claim = store.Claim("digest")
+            print("had" if claim.try_it() else "not had", flush=True)
+            time.sleep(0 if then else 60)
         case ["report"]:
             report()

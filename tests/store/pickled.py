@@ -78,6 +78,11 @@ class Pickled:
             value_lengths=_u32(one[3] for one in values),
         )
 
+    def position(self, name: str) -> int:
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
+
     def written(self, value: str) -> list[bytes]:
         return [f"{kind} {value}".encode() for kind in ("str", "int", "bool")]
 

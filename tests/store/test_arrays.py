@@ -37,6 +37,12 @@ def same(one: Any, other: Any) -> None:
         assert mine.dtype == theirs.dtype
 
 
+@given(FEW, st.integers(0, 200))
+def test_values_are_mixed_alike(native: Any, values: list[int], salt: int) -> None:
+    every_other = u64(values)[::2]
+    same([native.mixed(every_other, salt)], [arrays_py.mixed(every_other, salt)])
+
+
 @given(FEW)
 def test_distinct_values_are_numbered_as_they_come(native: Any, values: list[int]) -> None:
     first, number = native.distinct(u64(values))

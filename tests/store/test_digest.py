@@ -96,14 +96,19 @@ def mixed_system() -> list[Span]:
     ]
 
 
+def forget_everything() -> None:
+    """As if nothing had been sent."""
+    for model in (Chunk, IndexRun, FlowRow, EdgeSlot, Edge, Generation):
+        model.objects.all().delete()
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("seed", range(12))
 def test_any_order_in_any_portions_ends_in_the_same(seed):
     send(mixed_system())
     digest()
     expected = state()
-    for model in (Chunk, IndexRun, FlowRow, EdgeSlot, Edge, Generation):
-        model.objects.all().delete()
+    forget_everything()
     chance = random.Random(seed)
     spans = mixed_system()
     chance.shuffle(spans)

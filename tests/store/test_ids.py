@@ -4,7 +4,7 @@ from eventflow.store.spans import ids
 
 
 def test_kinds_of_ids_are_kept_apart() -> None:
-    text = ids.hashed(b"17")
+    text = ids.hashed([b"17"])
     kinds = (
         ids.of_keys(text),
         ids.of_messages(text),

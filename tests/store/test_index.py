@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
-from eventflow.store.spans import index
+from eventflow.store.spans import ids, index
 from eventflow.store.spans.generation import OutdatedError
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ def fill(runs: int, entries: int, seed: int = 1) -> dict[int, set[int]]:
     expected: dict[int, set[int]] = defaultdict(set)
     for _ in range(runs):
         mine = np.array([chunk() for _ in range(3)])
-        hashes = np.concatenate((chance.integers(0, 2**48, entries), chance.integers(0, 5, entries // 4)))
+        hashes = np.concatenate((chance.integers(0, 2**index.BITS, entries), chance.integers(0, 5, entries // 4)))
         chunks = chance.choice(mine, len(hashes))
         index.add(hashes, chunks)
         for one, where in zip(hashes.tolist(), chunks.tolist(), strict=True):
@@ -37,7 +37,7 @@ def found(hashes: set[int]) -> dict[int, set[int]]:
 def test_what_was_entered_is_found_and_nothing_else():
     expected = fill(runs=3, entries=3_000)
     assert found(set(expected)) == expected
-    assert found({2**48 - 1, 7}) == {}
+    assert found({2**index.BITS - 1, 7}) == {}
 
 
 def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
@@ -99,3 +99,19 @@ def test_a_merge_whose_run_another_process_took_away_leaves_what_it_was_made_of(
     with pytest.raises(OutdatedError):
         index.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, last_chunk=1)
     assert found(set(expected)) == expected
+
+
+def test_a_run_with_more_pages_than_go_at_a_time_goes_whole(monkeypatch):
+    monkeypatch.setattr(index, "DROPPED_PAGES", 2)
+    expected = fill(runs=2, entries=3 * index.PAGE)
+    first, second = IndexRun.objects.order_by("id").values_list("id", flat=True)
+    index.drop([first])
+    assert set(IndexPage.objects.values_list("run_id", flat=True)) == {second}
+    newer = set(Chunk.objects.order_by("-id").values_list("id", flat=True)[:3])
+    assert found(set(expected)) == {one: left for one, where in expected.items() if (left := where & newer)}
+
+
+def test_who_looks_for_a_trace_and_for_links_to_it_finds_both_on_one_page_and_tells_them_apart():
+    traces = np.random.default_rng(3).integers(0, 2**64, 100, dtype=np.uint64)
+    spans, links = index.shortened(ids.of_traces(traces)), index.shortened(ids.of_linked(traces))
+    assert set((spans ^ links).tolist()) == {1}

@@ -97,6 +97,15 @@ def test_a_flow_that_comes_again_before_its_line_was_made_gets_its_line(monkeypa
     assert set(FlowRow.objects.values_list("key", flat=True)) == {"k1", "k2"}
 
 
+def test_a_span_without_a_key_that_comes_late_goes_to_the_flow_of_its_trace():
+    send([publish("p", 2, 5, service="web", to="jobs", parent="root", trace_name="t", correlation="k1")])
+    digest()
+    # The request around it ends later, and names no key.
+    send([span("root", 0, 9, service="web", trace_name="t", correlation=None)])
+    digest()
+    assert list(FlowRow.objects.values_list("key", "pattern__spans")) == [("k1", 2)]
+
+
 def test_alike_flows_are_judged_once_whatever_their_times(monkeypatch):
     patterns = Patterns()
     monkeypatch.setattr(judge, "_patterns", patterns)

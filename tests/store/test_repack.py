@@ -53,6 +53,22 @@ def test_small_chunks_are_packed_together_and_every_reader_sees_the_same():
     assert store.waiting() == 0
 
 
+def test_chunks_of_which_few_fill_a_step_do_not_keep_those_behind_them_waiting(monkeypatch):
+    monkeypatch.setattr(repack, "STEP_SPANS", repack.ENOUGH_CHUNKS // 2)
+    monkeypatch.setattr(repack, "SMALL", 2)
+    for number in range(repack.ENOUGH_CHUNKS // 2):
+        order(number)
+    digest()
+    assert repack.together_again() == repack.ENOUGH_CHUNKS // 4
+    monkeypatch.undo()
+    for number in range(MANY, 2 * MANY):
+        order(number)
+    digest()
+    before = Chunk.objects.count()
+    assert repack.together_again() >= repack.ENOUGH_CHUNKS
+    assert Chunk.objects.count() < before // 2
+
+
 def test_what_is_not_judged_yet_is_left_alone():
     for number in range(MANY):
         order(number)
@@ -81,7 +97,7 @@ def test_a_reader_that_asked_the_index_before_the_packing_reads_what_was_packed(
     early, late = Reader(), Reader()
     names = [trace(f"t{number}") for number in range(5)]
     found = early.spans_of(names)
-    late._chunks = dict(early._chunks)
+    late._chunks, late._index = dict(early._chunks), early._index
     while store.tidy():
         pass
     assert late.spans_of(names) == found

@@ -172,7 +172,8 @@ def test_kept_sums_of_neighbouring_slots_follow_when_one_of_them_changes() -> No
         found = slots.total(parts)
         expected = slots.combined([part.cells for part in parts])
         assert (found.keys.tolist(), found.values.tolist()) == (expected.keys.tolist(), expected.values.tolist())
-        return {edge: row[slots.COUNT] for edge, row in slots.table(found).items()}
+        edges, rows = slots.table(found)
+        return dict(zip(edges.tolist(), rows[:, slots.COUNT].tolist(), strict=True))
 
     slots.store({(10, at): cells(2) for at in range(0, 1200, 10)})
     assert counts() == counts() == {1: 240, 3: 120}

@@ -60,6 +60,10 @@ class OtlpFormat:
             self.gather = gather_py.gather
             self.from_json = json_fast.to_protobuf
 
+    def position(self, name: str) -> int:
+        """See `Format.position`."""
+        return self._known.position(name)
+
     def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         """Whole spans, by the one reader that there is; see `Format.read`."""
         return self.read_counting(body, Counter(), columns, spans)

@@ -54,19 +54,23 @@ class Names:
         name = key.decode()
         code = int(role(name, self.correlation_keys, self.search_keys))
         if code & (Role.IDENTITY | Role.SEARCH):
-            code = self._identity(name) | code
+            try:
+                code = self.position(name) << INDEX_SHIFT | code
+            except ValueError:
+                code = ODD | code
         if len(self.codes) >= MOST_KEYS:
             self.codes.clear()
         self.codes[key] = code
         return code
 
-    def _identity(self, name: str) -> int:
-        if name in self.identities:  # met before the codes were forgotten
-            return self.identities.index(name) << INDEX_SHIFT
+    def position(self, name: str) -> int:
+        """Where an identity's or searched key's name stands, the same for ever. ValueError when they are too many."""
+        if name in self.identities:
+            return self.identities.index(name)
         if len(self.identities) >= MOST_IDENTITIES:
-            return ODD
+            raise ValueError("too many names of identities")
         self.identities.append(name)
-        return (len(self.identities) - 1) << INDEX_SHIFT
+        return len(self.identities) - 1
 
     def service(self, resource: bytes) -> str:
         """The service that a resource names."""

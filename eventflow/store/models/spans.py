@@ -13,11 +13,6 @@ class Inbox(models.Model):
     encoding = models.CharField(max_length=4)
     """``gzip`` as its sender packed it, or ``zstd``."""
     received_at = models.DateTimeField()
-    shard = models.SmallIntegerField(default=0)
-    """Which ingest process of this machine took it, and digests it."""
-
-    class Meta:
-        indexes = [models.Index(fields=["shard"], name="inbox_by_shard")]
 
 
 class Rejected(models.Model):
@@ -33,7 +28,8 @@ class Rejected(models.Model):
 class Generation(models.Model):
     """A row per thing that is written in steps, counted up by each: a step prepared on an older state starts again.
 
-    1 the lines of flows, 2 chunks and sums, 3 the newest chunk whose flows have their lines
+    1 the lines of flows, 2 chunks and sums, 3 the newest chunk whose flows have their lines,
+    4 and on, for each level of chunks, up to which one none has to be packed anew
     """
 
     number = models.BigIntegerField(default=0)
@@ -42,16 +38,20 @@ class Generation(models.Model):
 class Chunk(models.Model):
     """Some hundred spans, of few flows, as one OTLP export request compressed with zstd."""
 
-    body = models.BinaryField()
     spans = models.IntegerField()
     first_ns = models.BigIntegerField()
     last_ns = models.BigIntegerField()
     """The earliest start and the latest end."""
     level = models.SmallIntegerField(default=0)
     """How often it was packed anew with its neighbours."""
+    body = models.BinaryField()
+    """The last column: SQLite reads through a long one to get at those behind it."""
 
     class Meta:
-        indexes = [models.Index(fields=["last_ns"], name="chunks_by_end")]
+        indexes = [
+            models.Index(fields=["last_ns"], name="chunks_by_end"),
+            models.Index(fields=["level", "id"], name="chunks_by_level"),
+        ]
 
 
 class IndexRun(models.Model):
@@ -70,7 +70,7 @@ class IndexRun(models.Model):
 class IndexPage(models.Model):
     """A part of a run: every entry of the hashes from `first` up to the next page's."""
 
-    run = models.ForeignKey(IndexRun, on_delete=models.CASCADE, related_name="pages")
+    run = models.ForeignKey(IndexRun, on_delete=models.CASCADE, related_name="pages", db_index=False)
     first = models.BigIntegerField()
     body = models.BinaryField()
 

@@ -6,12 +6,13 @@ Lists never load payloads, headers or stacks. There is no silent cap: counts cov
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 
 from django.db.models import Count, Max, Min, Q, QuerySet
-from django.db.models.functions import TruncMinute
 
 from eventflow.domain import replay as ledger
 from eventflow.store.models import ConsumerGroup, DeadLetter, DeadLetterGroup, ReplayItem
+from eventflow.store.queries.epoch import Epoch
 
 WAITING = ("open", "replaying")
 VIEWS = {"waiting": WAITING, "archived": ("archived",), "recovered": ("resolved",), "all": ()}
@@ -96,12 +97,11 @@ def causes(wanted: Filter, now: datetime, *, trend_minutes: int = 60, slots: int
         .annotate(number=Count("pk"), first=Min("failed_at"), last=Max("failed_at"), system=Max("system"))
     }
     since = now - timedelta(minutes=trend_minutes)
-    step = timedelta(minutes=trend_minutes) / slots
+    slot = (Epoch("failed_at") - int(since.timestamp())) / ceil(trend_minutes * 60 / slots)
     trends = {pk: [0] * slots for pk in counted}
     recent = DeadLetter.objects.filter(group__in=counted, failed_at__gte=since, failed_at__lte=now).order_by()
-    minutes = recent.annotate(minute=TruncMinute("failed_at")).values_list("group_id", "minute").annotate(Count("pk"))
-    for group, minute, number in minutes:
-        trends[group][max(0, min(slots - 1, int((minute - since) / step)))] += number
+    for group, at, number in recent.values_list("group_id", slot).annotate(Count("pk")):
+        trends[group][min(slots - 1, at)] += number
     found = [
         Cause(
             group=group,

@@ -11,9 +11,7 @@ from math import ceil
 from typing import Any
 
 from django.conf import settings
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Func, Max, Q
-from django.db.models.sql.compiler import SQLCompiler
+from django.db.models import Max, Q
 
 from eventflow.domain import lag
 from eventflow.domain.alert import OF_GROUPS, Kind
@@ -21,6 +19,7 @@ from eventflow.domain.lag import LagStatus
 from eventflow.store.lag_pack import OPEN
 from eventflow.store.models import ConsumerGroup, Incident, LagPoint, Source
 from eventflow.store.queries import lag_series
+from eventflow.store.queries.epoch import Epoch
 from eventflow.store.queries.lag_series import Series
 
 SPARK_VALUES = 60
@@ -231,17 +230,6 @@ def _row(row: Any, now: datetime, firing: tuple[IncidentNote, ...]) -> LagRow:
         first_seen_at=row.first_seen_at,
         firing=firing,
     )
-
-
-class Epoch(Func):
-    """A moment as whole seconds since 1970."""
-
-    output_field = BigIntegerField()
-    template = "CAST(FLOOR(EXTRACT(EPOCH FROM %(expressions)s)) AS bigint)"
-
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any) -> Any:
-        template = "CAST(strftime('%%%%s', %(expressions)s) AS integer)"
-        return self.as_sql(compiler, connection, template=template, **extra)
 
 
 def _sparks(pks: list[int], start: datetime, now: datetime) -> dict[int, tuple[int | None, ...]]:

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 
 from eventflow.domain import partitions
 from eventflow.store.models import ConsumerGroup, PartitionMinute, Rebalance
-from eventflow.store.queries.lag import Epoch
+from eventflow.store.queries.epoch import Epoch
 
 COLUMNS = 60
 REBALANCES = 50

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q
-from django.db.models.functions import TruncMinute
+from django.db.models.expressions import Combinable
 
 from eventflow.store.models import (
     ConsumerGroup,
@@ -17,6 +17,7 @@ from eventflow.store.models import (
     Replay,
     Source,
 )
+from eventflow.store.queries.epoch import Epoch
 from eventflow.store.queries.lag import FIRING
 
 MINUTES = 60
@@ -66,16 +67,16 @@ def oldest_ages(now: datetime) -> list[float | None]:
     """The oldest waiting message over all groups, minute by minute."""
     start = now - timedelta(minutes=MINUTES)
     wanted = Q(resolution_seconds=60, at__gte=start) | Q(resolution_seconds=0, at__gte=now - timedelta(seconds=150))
-    found = (
-        LagPoint.objects.filter(wanted)
-        .annotate(minute=TruncMinute("at"))
-        .values("minute")
-        .annotate(age=Max("age_seconds"))
-    )
     values: list[float | None] = [None] * MINUTES
-    for row in found.order_by("minute"):
-        values[min(MINUTES - 1, max(0, int((row["minute"] - start).total_seconds() // 60)))] = row["age"]
+    found = LagPoint.objects.filter(wanted).values_list(_minute_since(start, "at")).annotate(Max("age_seconds"))
+    for minute, age in found.order_by():
+        values[min(MINUTES - 1, minute)] = age
     return values
+
+
+def _minute_since(start: datetime, column: str) -> Combinable:
+    """Its number, as the database counts: a moment that is cut to its minute row by row would be cut by Python."""
+    return (Epoch(column) - int(start.timestamp())) / 60
 
 
 def letters(now: datetime) -> Letters:
@@ -85,16 +86,10 @@ def letters(now: datetime) -> Letters:
     summed = waiting.aggregate(
         all=Count("pk"), recent=Count("pk", filter=Q(captured_at__gte=now - timedelta(minutes=10)))
     )
-    came = (
-        waiting.filter(captured_at__gte=start)
-        .annotate(minute=TruncMinute("captured_at"))
-        .values("minute")
-        .annotate(number=Count("pk"))
-        .order_by("minute")
-    )
     steps = [0] * MINUTES
-    for row in came:
-        steps[min(MINUTES - 1, max(0, int((row["minute"] - start).total_seconds() // 60)))] += row["number"]
+    came = waiting.filter(captured_at__gte=start).values_list(_minute_since(start, "captured_at")).annotate(Count("pk"))
+    for minute, number in came.order_by():
+        steps[min(MINUTES - 1, minute)] += number
     level, spark = summed["all"] - sum(steps), []
     for step in steps:
         level += step

@@ -1,9 +1,12 @@
-"""The counts of the rail: one cheap query per table, asked on every page."""
+"""The counts of the rail: one cheap query, asked on every page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from django.db.models import Count, Max, Q
+from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from eventflow.domain.lag import BEHIND, LATE
@@ -25,21 +28,26 @@ class Counts:
 
 
 def counts() -> Counts:
-    """What waits for somebody, over all sources."""
-    groups = ConsumerGroup.objects.aggregate(
-        behind=Count("pk", filter=Q(status__in=BEHIND | LATE)), critical=Count("pk", filter=Q(status__in=BEHIND))
-    )
-    letters = DeadLetter.objects.filter(status="open").aggregate(open=Count("pk"), newest=Max("captured_at"))
-    alerts = Incident.objects.filter(state__in=FIRING).aggregate(
-        firing=Count("pk"), critical=Count("pk", filter=Q(severity="critical"))
-    )
-    newest = letters["newest"]
-    return Counts(
-        groups_behind=groups["behind"],
-        groups_critical=groups["critical"],
-        letters_open=letters["open"],
-        letters_arriving=newest is not None and timezone.now() - newest < ARRIVING,
-        replays_running=Replay.objects.filter(state="running").count(),
-        alerts_firing=alerts["firing"],
-        alerts_critical=alerts["critical"],
-    )
+    """What waits for somebody, over all sources. 1 query."""
+    late, behind, firing = (sorted(map(str, states)) for states in (BEHIND | LATE, BEHIND, FIRING))
+    since = connection.ops.adapt_datetimefield_value(timezone.now() - ARRIVING)
+    wanted: list[tuple[type[Model], str, list[Any]]] = [
+        (ConsumerGroup, f"status IN ({_marks(late)})", [*late]),
+        (ConsumerGroup, f"status IN ({_marks(behind)})", [*behind]),
+        (DeadLetter, "status = %s", ["open"]),
+        (DeadLetter, "status = %s AND captured_at > %s", ["open", since]),
+        (Replay, "state = %s", ["running"]),
+        (Incident, f"state IN ({_marks(firing)})", [*firing]),
+        (Incident, f"state IN ({_marks(firing)}) AND severity = %s", [*firing, "critical"]),
+    ]
+    # As text, in one statement: on every page, building these with the ORM takes longer than their answers.
+    tables = [connection.ops.quote_name(model._meta.db_table) for model, _, _ in wanted]
+    parts = [f"(SELECT COUNT(*) FROM {table} WHERE {what})" for table, (_, what, _) in zip(tables, wanted, strict=True)]  # noqa: S608  # our own tables and the conditions above
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", [value for _, _, values in wanted for value in values])
+        late_groups, critical_groups, letters, arriving, replays, alerts, critical_alerts = cursor.fetchone()
+    return Counts(late_groups, critical_groups, letters, arriving > 0, replays, alerts, critical_alerts)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))

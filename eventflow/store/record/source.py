@@ -40,7 +40,7 @@ def forget(name: str) -> None:
     Source.objects.filter(name=name).delete()
 
 
-def forget_shards(name: str, count: int) -> None:
+def forget_numbered(name: str, count: int) -> None:
     """Forget the receivers called `name` and a number that is larger than `count`."""
     for found in Source.objects.filter(name__startswith=f"{name} ").values_list("name", flat=True):
         number = found.removeprefix(f"{name} ")

@@ -1,8 +1,8 @@
 """The span engine: everything about spans that touches the database, behind these few functions.
 
-    receiver ── append ──▶ Inbox ──────── digest ───────────┐ scanned into columns, sorted by flow, summed;
-       ▲      (fsync, then  (bodies as     (prepared without │ one transaction per step: the requests go,
-       └─ ack  acknowledge)  acknowledged)  a lock)          ▼ all of this comes
+    receivers ── append ─▶ Inbox ──────── digest ───────────┐ scanned into columns, sorted by flow, summed;
+       ▲      (fsync, then  (bodies as     (one process at a │ one transaction per step: the requests go,
+       └─ ack  acknowledge)  acknowledged)  time)            ▼ all of this comes
                                                              │
        Chunk ◀─────── some hundred spans of few flows as one export request, zstd ───┤
        IndexRun/Page ◀ key, trace, message, linked trace, attribute → chunks; sorted, merged ───┤
@@ -22,14 +22,15 @@ Promises: what `append` returned for is durable. A crash at any moment loses not
 sent again changes nothing; spans may arrive in any order. Never: a broker, a protocol, the wall clock.
 """
 
+from eventflow.store.spans.claim import Claim
 from eventflow.store.spans.digest import Digested, digest
+from eventflow.store.spans.fresh import begin_handing_on
 from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth
 from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
 from eventflow.store.spans.repack import tidy
 from eventflow.store.spans.retention import compact, prune, shrink
 from eventflow.store.spans.summaries import FlowSpans
-from eventflow.store.spans.turn import Claim
 
 __all__ = [
     "Claim",
@@ -38,6 +39,7 @@ __all__ = [
     "GroupCommit",
     "StoreBusy",
     "append",
+    "begin_handing_on",
     "belonging",
     "compact",
     "consumers_of",

@@ -34,7 +34,7 @@ cdef struct Slot:
     int64_t number  # plus one; 0 where it is free
 
 
-cdef inline uint64_t mixed(uint64_t value, uint64_t salt) noexcept nogil:
+cdef inline uint64_t _mixed(uint64_t value, uint64_t salt) noexcept nogil:
     value = (value ^ salt) * MIX
     value ^= value >> 32
     value *= MIX2
@@ -53,10 +53,20 @@ cdef Slot* _table(Py_ssize_t count, uint64_t* mask) except NULL:
 
 
 cdef inline Slot* _slot(Slot* table, uint64_t mask, uint64_t value) noexcept nogil:
-    cdef uint64_t place = mixed(value, 11) & mask
+    cdef uint64_t place = _mixed(value, 11) & mask
     while table[place].number and table[place].value != value:
         place = (place + 1) & mask
     return &table[place]
+
+
+def mixed(const uint64_t[:] values, uint64_t salt):
+    cdef Py_ssize_t count = values.shape[0], at
+    found_array = np.empty(count, np.uint64)
+    cdef uint64_t[::1] found = found_array
+    with nogil:
+        for at in range(count):
+            found[at] = _mixed(values[at], salt)
+    return found_array
 
 
 def distinct(const uint64_t[::1] values):
@@ -188,11 +198,11 @@ def text_hashes(bodies, const int64_t[::1] body, const int64_t[::1] start, const
             raise IndexError("outside of the body")
         here = PyBytes_AS_STRING(text) + start[at]
         left = length[at]
-        hash = mixed(<uint64_t>left, 1)
+        hash = _mixed(<uint64_t>left, 1)
         while left > 0:
             lane = 0
             memcpy(&lane, here, 8 if left >= 8 else left)
-            hash = mixed(hash ^ lane, 2)
+            hash = _mixed(hash ^ lane, 2)
             here += 8
             left -= 8
         found[at] = hash

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from eventflow.store.spans import arrays_py
-from eventflow.store.spans.columns import U64, Flags, Ints
+from eventflow.store.spans.kinds import U64, Flags, Ints
 
 if os.environ.get("EVENTFLOW_NATIVE") != "0" and find_spec("eventflow.store.spans._arrays") is not None:
     from eventflow.store.spans import _arrays as _best
 else:
     _best = arrays_py  # type: ignore[misc]  # two modules of one interface
+
+
+def mixed(values: U64, salt: int = 0) -> U64:
+    """A 64-bit hash of 64-bit values, well spread; `salt` keeps different uses apart. They are stored: never change."""
+    return _best.mixed(values, salt)
 
 
 def distinct(values: U64) -> tuple[Ints, Ints]:

@@ -4,9 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eventflow.store.spans.columns import U64, Array, Flags, Ints, mixed
+from eventflow.store.spans.kinds import U64, Array, Flags, Ints
 
 _LANE = 8
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+_MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT = np.uint64(32)
+
+
+def mixed(values: U64, salt: int = 0) -> U64:
+    """As `arrays.mixed`."""
+    found: U64 = (values ^ np.uint64(salt)) * _MIX
+    found ^= found >> _SHIFT
+    found *= _MIX2
+    found ^= found >> _SHIFT
+    return found
 
 
 def distinct(values: U64) -> tuple[Ints, Ints]:

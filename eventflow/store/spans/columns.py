@@ -5,31 +5,14 @@ Nothing is copied out of the bodies but identity texts that somebody asks for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventflow.domain.columns import SpanColumns
+from eventflow.store.spans.arrays import mixed
+from eventflow.store.spans.kinds import U32, U64, Array, Flags, Ints
 
-U64: TypeAlias = NDArray[np.uint64]
-U32: TypeAlias = NDArray[np.uint32]
-Ints: TypeAlias = NDArray[np.int64]
-Flags: TypeAlias = NDArray[np.bool_]
-Array: TypeAlias = NDArray[Any]
-
-_MIX = np.uint64(0xFF51AFD7ED558CCD)
-_MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
-_SHIFT = np.uint64(32)
-
-
-def mixed(values: U64, salt: int = 0) -> U64:
-    """A 64-bit hash of 64-bit values, well spread; `salt` keeps different uses apart."""
-    found: U64 = (values ^ np.uint64(salt)) * _MIX
-    found ^= found >> _SHIFT
-    found *= _MIX2
-    found ^= found >> _SHIFT
-    return found
+__all__ = ["U32", "U64", "Array", "Flags", "Ints", "Portion", "context_hashes", "mixed", "together", "trace_hashes"]
 
 
 def trace_hashes(ids: U64) -> U64:

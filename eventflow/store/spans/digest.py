@@ -1,41 +1,35 @@
 """From the inbox into chunks, index and sums: one step takes some requests and writes all of them in one transaction.
 
-Several processes may do this, each for its shard of the inbox: prepared by all at once, written in turns, each learning
-first what the others wrote. The requests go in the same transaction: a crash leaves them or their spans, never both.
+One process does this at a time; a step that finds that another one wrote meanwhile writes nothing. The requests go in
+the same transaction: a crash leaves either them or their spans, never both.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
 
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
-from eventflow.store.spans import arrays, edges, form, generation, libraries, opened, pack, sums, whole
+from eventflow.store.spans import arrays, edges, form, fresh, generation, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
 from eventflow.store.spans.handover import Handover
-from eventflow.store.spans.inbox import fresh, unpacked
-from eventflow.store.spans.keys import Keys, keys_of, read_whole
+from eventflow.store.spans.inbox import unpacked
+from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.memory import Memory
 from eventflow.store.spans.text import fit
-from eventflow.store.spans.turn import Claim, turn
 
 log = logging.getLogger(__name__)
 
 STEP_REQUESTS = 256
 STEP_SPANS = 16_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
-
-LEFT_BEHIND = timedelta(seconds=10)
-"""A request that waits as long in the shard of a process that is gone is everybody's."""
 
 SPANS_REMEMBERED = 300_000
 """Spans read again at the start: duplicates of older ones are found when reading only."""
@@ -74,60 +68,38 @@ class _Taken:
 
 def digest(now: datetime, *, limit: int = STEP_REQUESTS) -> Digested:
     """Take up to `limit` requests in. What the database raises, it raises, nothing done."""
+    number = generation.current(SPANS)
+    if memory.generation != number:
+        remember()
+        memory.generation = number
     taken = _take(now, limit)
     if not taken.ids:
-        return Digested(edges_changed=_caught_up())
-    prepared = _prepare(taken)
-    with turn("digest"):
-        number = generation.current(SPANS)
-        if memory.generation != number:
-            _catch_up(number)
-        try:
-            return _write(taken, prepared, number, limit)
-        except OutdatedError:
-            return Digested()
+        return Digested()
+    try:
+        return _digest(taken, number, limit)
+    except OutdatedError:
+        return Digested()
 
 
-@dataclass(slots=True)
-class _Prepared:
-    """What can be done before it is this process's turn. `new` and `packed` hold for the memory as it was then."""
-
-    portion: Portion
-    meaning: Ints
-    odd: Mapping[int, Span]
-    keys: Keys
-    new: Flags
-    packed: pack.Packed
-
-
-def _prepare(taken: _Taken) -> _Prepared:
+def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     wire, meanings = form.form(), form.meanings()
     portion = together(taken.bodies, taken.columns)
+    new = _new(portion)
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
-    keys, new = keys_of(portion, meaning, meanings, odd), _new(portion)
-    return _Prepared(portion, meaning, odd, keys, new, pack.pack(portion, np.flatnonzero(new), keys, wire))
-
-
-def _write(taken: _Taken, prepared: _Prepared, number: int, limit: int) -> Digested:
-    meanings, portion, meaning = form.meanings(), prepared.portion, prepared.meaning
-    new, packed = _new(portion), prepared.packed
-    if not np.array_equal(new, prepared.new):
-        packed = pack.pack(portion, np.flatnonzero(new), prepared.keys, form.form())
+    packed = pack.pack(portion, np.flatnonzero(new), keys_of(portion, meaning, meanings, odd), wire)
     added = sums.add(portion, new, meaning, meanings, memory)
     whole.add(added, portion, new, memory)
-    counts, groups = _learned(portion, meaning, meanings, new, prepared.odd)
+    counts, groups = _learned(portion, meaning, meanings, new, odd)
     with transaction.atomic():
         generation.advance(SPANS, number)
         Rejected.objects.bulk_create(taken.rejected)
         chunks = pack.write(packed, level=0)
         edges.write(added.delta)
         libraries.write(counts)
-        if Inbox.objects.filter(pk__in=taken.ids).delete()[0] != len(taken.ids):
-            # Somebody else digested them: a process that was taken for dead, or that took us for dead.
-            raise OutdatedError
+        Inbox.objects.filter(pk__in=taken.ids).delete()
     added.learned.into(memory)
-    memory.generation, memory.last_chunk = number + 1, max([memory.last_chunk, *chunks[-1:]])
+    memory.generation = number + 1
     handover.put(chunks, taken.bodies, taken.columns, new)
     return Digested(
         requests=len(taken.ids),
@@ -141,9 +113,9 @@ def _write(taken: _Taken, prepared: _Prepared, number: int, limit: int) -> Diges
 
 
 def _take(now: datetime, limit: int) -> _Taken:
-    """Of this process's shard; if nothing waits there, what a process that is gone has left."""
     taken = _Taken()
-    for pk, received_at in _waiting(now, limit):
+    rows = Inbox.objects.order_by("id")[:limit]
+    for pk, received_at in rows.values_list("id", "received_at"):
         taken.ids.append(pk)
         kept = fresh.take(pk, received_at)
         if kept is None:
@@ -157,21 +129,6 @@ def _take(now: datetime, limit: int) -> _Taken:
         if taken.spans >= STEP_SPANS:
             break
     return taken
-
-
-def _waiting(now: datetime, limit: int) -> list[tuple[int, datetime]]:
-    rows = Inbox.objects.order_by("id").values_list("id", "received_at")
-    if mine := list(rows.filter(shard=settings.EVENTFLOW_SHARD)[:limit]):
-        return mine
-    left = Inbox.objects.exclude(shard=settings.EVENTFLOW_SHARD).filter(received_at__lt=now - LEFT_BEHIND)
-    for shard in left.values_list("shard", flat=True).distinct():
-        claim = Claim(f"shard-{shard}")
-        try:
-            if claim.try_it():
-                return list(rows.filter(shard=shard)[:limit])
-        finally:
-            claim.give_back()
-    return []
 
 
 def _read(pk: int, now: datetime, rejected: list[Rejected]) -> tuple[bytes, SpanColumns] | None:
@@ -225,52 +182,23 @@ def _learned(
     return counts, groups
 
 
-def _caught_up() -> bool:
-    """Learn what others digested while nothing waits here; whether there was something."""
-    if memory.generation == generation.current(SPANS):
-        return False
-    with turn("digest"):
-        _catch_up(generation.current(SPANS))
-    return True
-
-
-def _catch_up(number: int) -> None:
-    """Learn what another process digested since: as if those spans came here, too, of which nothing is counted."""
-    chunks = Chunk.objects.filter(pk__gt=memory.last_chunk, level=0).order_by("id").values_list("id", "spans")
-    added = list(chunks) if 0 <= memory.generation < number else []
-    if not added or sum(spans for _, spans in added) > SPANS_REMEMBERED:
-        remember()
-    else:
-        _learn([pk for pk, _ in added])
-    memory.generation = number
-
-
-def _learn(chunks: Sequence[int]) -> None:
-    here = opened.opened(chunks)
-    parts = [here[pk] for pk in sorted(here)]
-    if parts:
-        portion = together([part.body for part in parts], [part.columns for part in parts])
-        meanings = form.meanings()
-        added = sums.add(portion, _new(portion), meanings.of(portion), meanings, memory)
-        added.learned.into(memory)
-    memory.last_chunk = max([memory.last_chunk, *chunks])
-
-
 def remember() -> None:
     """Make the memory anew from the newest chunks: as if their spans came again, of which nothing is counted."""
     memory.forget()
     handover.forget()
+    meanings = form.meanings()
     spans = 0
     newest: list[int] = []
     judged = generation.current(JUDGED)
-    memory.last_chunk = Chunk.objects.aggregate(last=Max("id"))["last"] or 0
     for pk, number in Chunk.objects.order_by("-last_ns", "-id").values_list("id", "spans").iterator():
         spans += number
         if spans > SPANS_REMEMBERED:
             break
         newest.append(pk)
     for pk in reversed(newest):
-        _learn([pk])
+        for chunk in opened.opened([pk]).values():
+            added = sums.add(chunk.portion, _new(chunk.portion), chunk.meaning, meanings, memory)
+            added.learned.into(memory)
         if pk <= judged:
             # The lines of these are made; only who woke since is still to be told.
             memory.woken.clear()

@@ -8,25 +8,21 @@ import asyncio
 import gzip
 import queue
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 import zstandard
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.models import Inbox
-from eventflow.store.spans.rows import insert, new_ids
+from eventflow.store.spans import fresh
+from eventflow.store.spans.rows import insert_new
 
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
 GROUP_BYTES = 8 * 1024 * 1024
-FRESH_BYTES = 96 * 1024 * 1024
 LOCK_MILLISECONDS = 5_000
 """How long an acknowledgement waits for another writer: shorter than senders wait for it."""
 
@@ -54,27 +50,10 @@ def append(batches: Sequence[SpanBatch]) -> None:
     rows = []
     for batch in batches:
         encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
-        rows.append((body, encoding, batch.received_at))
+        rows.append((body, encoding, connection.ops.adapt_datetimefield_value(batch.received_at)))
     with refusals(), transaction.atomic():
-        stored = _insert(rows)
+        stored = insert_new(Inbox, ("body", "encoding", "received_at"), rows)
     fresh.add(zip(stored, batches, strict=True))
-
-
-def _insert(rows: Sequence[tuple[bytes, str, datetime]]) -> list[int]:
-    """Their ids. PostgreSQL takes bodies as they are only in its bulk way in."""
-    if connection.vendor == "postgresql":
-        ids = new_ids(Inbox, len(rows))
-        insert(
-            Inbox,
-            ("id", "body", "encoding", "received_at", "shard"),
-            [(pk, *row, settings.EVENTFLOW_SHARD) for pk, row in zip(ids, rows, strict=True)],
-        )
-        return ids
-    made = [
-        Inbox(body=body, encoding=encoding, received_at=received_at, shard=settings.EVENTFLOW_SHARD)
-        for body, encoding, received_at in rows
-    ]
-    return [row.pk for row in Inbox.objects.bulk_create(made)]
 
 
 def unpacked(encoding: str, body: bytes) -> bytes:
@@ -82,37 +61,6 @@ def unpacked(encoding: str, body: bytes) -> bytes:
     if encoding == "gzip":
         return gzip.decompress(body)
     return zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True).read()
-
-
-class Fresh:
-    """The last requests that this process stored, with their columns: what is digested at once is not read again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, datetime], tuple[bytes, SpanColumns]] = OrderedDict()
-        self._bytes = 0
-
-    def add(self, stored: Iterable[tuple[int, SpanBatch]]) -> None:
-        """Keep what is scanned already; the oldest go when it is too much."""
-        with self._lock:
-            for pk, batch in stored:
-                if batch.columns is not None:
-                    self._kept[pk, batch.received_at] = (batch.body, batch.columns)
-                    self._bytes += len(batch.body)
-            while self._bytes > FRESH_BYTES:
-                _, (body, _) = self._kept.popitem(last=False)
-                self._bytes -= len(body)
-
-    def take(self, pk: int, received_at: datetime) -> tuple[bytes, SpanColumns] | None:
-        """Give a request away; None when it is not here."""
-        with self._lock:
-            found = self._kept.pop((pk, received_at), None)
-            if found is not None:
-                self._bytes -= len(found[0])
-            return found
-
-
-fresh = Fresh()
 
 
 def inbox_depth() -> int:

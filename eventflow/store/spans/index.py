@@ -1,12 +1,14 @@
 """The index: hash of an id → the chunks that hold it, as sorted runs of pages in place of a B-tree entry per span.
 
 A write adds one run; a merge turns many runs of a level into one of the next, page range by page range, so that no
-writer waits long and memory stays bounded. Hashes have 48 bits: a chunk may be named in vain, never left out.
+writer waits long and memory stays bounded. Hashes are cut short: a chunk may be named in vain, never left out.
 """
 
+import struct
 import threading
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from secrets import randbits
@@ -14,15 +16,15 @@ from typing import TypeAlias
 
 import numpy as np
 import zstandard
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
-from eventflow.store.spans.columns import U64, Array, Ints
+from eventflow.store.spans.columns import U64, Array, Flags, Ints
 from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.rows import insert, select
 
-PAGE = 512
-"""Entries in a page; more only where one hash has more. Half of that would cost a twentieth more room."""
+PAGE = 900
+"""Entries in a page; more only where one hash has more. About as many as fill a page of SQLite's."""
 FAN_IN = 16
 LARGEST = 16_000_000
 """Entries beyond which a run is merged no more: it goes with the chunks it names."""
@@ -30,21 +32,24 @@ DROPPED_PAGES = 500
 MERGE_ENTRIES = 500_000
 """Entries merged at a time: bounds memory and how long a step of a merge holds the writer."""
 TRIES = 5
-_BITS = np.uint64(16)
-_SPARE = 15
+BITS = 40
+"""Of a hash that are kept. A billion ids make one lookup in a thousand name a chunk in vain."""
+CUT = 64 - BITS
+"""The lowest bits, which are not kept."""
+_SPARE = 63 - BITS
 """Bits that a hash leaves free in a signed number of 64."""
-
-
 FEW = 64
 """Hashes that are looked up one by one."""
 
 _Page: TypeAlias = tuple[tuple[int, int], "Decoded"]
 """A page's id and its run's token, and what stands on it."""
+Run: TypeAlias = tuple[int, int]
+"""A run's id and its token."""
 
 
 def shortened(hashes: U64) -> Ints:
-    """The 48 bits of hashes that the index keeps, as numbers a database can compare."""
-    return (hashes >> _BITS).astype(np.int64)
+    """The bits of hashes that the index keeps, as numbers a database can compare."""
+    return (hashes >> np.uint64(CUT)).astype(np.int64)
 
 
 def add(hashes: Ints, chunks: Ints) -> None:
@@ -56,78 +61,102 @@ def add(hashes: Ints, chunks: Ints) -> None:
 
 
 def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
-    """Hash (48 bits) → ids of the chunks that may hold it, oldest first."""
-    wanted = np.array(sorted(set(hashes)), np.int64)
-    positions, chunks = lookup(wanted)
-    found: dict[int, set[int]] = defaultdict(set)
-    for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
-        found[at].add(chunk)
-    return {one: sorted(found[one]) for one in wanted.tolist() if one in found}
+    """Hash (shortened) → ids of the chunks that may hold it, oldest first."""
+    return View().chunks_of(hashes)
 
 
 def lookup(wanted: Ints) -> tuple[Ints, Ints]:
-    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. One query per 500 pages."""
-    for _ in range(TRIES):
-        runs = _runs()
-        positions, chunks, sure = _look_up(wanted, runs)
-        # A merge that ended meanwhile may have taken pages away before they were read.
-        if sure or runs <= _runs():
-            break
-    return positions, chunks
+    """The entries of these hashes (sorted, each once): position in `wanted`, chunk. Few queries, however many."""
+    return View().lookup(wanted)
 
 
-def _runs() -> set[tuple[int, int]]:
+class View:
+    """The index as it was when first asked: who asks again for the same purpose need not ask which runs there are."""
+
+    def __init__(self) -> None:
+        self._runs: set[Run] = set()
+
+    def chunks_of(self, hashes: Collection[int]) -> dict[int, list[int]]:
+        """See `chunks_of`."""
+        wanted = np.array(sorted(set(hashes)), np.int64)
+        positions, chunks = self.lookup(wanted)
+        found: dict[int, set[int]] = defaultdict(set)
+        for at, chunk in zip(wanted[positions].tolist(), chunks.tolist(), strict=True):
+            found[at].add(chunk)
+        return {one: sorted(named) for one, named in found.items()}
+
+    def lookup(self, wanted: Ints) -> tuple[Ints, Ints]:
+        """See `lookup`."""
+        self._runs = self._runs or _runs()
+        for _ in range(TRIES):
+            positions, chunks, sure = _look_up(wanted, self._runs)
+            # A merge that ended meanwhile may have taken pages away before they were read.
+            if sure or self._runs <= (now := _runs()):
+                break
+            self._runs = now
+        return positions, chunks
+
+
+def _runs() -> set[Run]:
     return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
 
 
-def _look_up(wanted: Ints, runs: Collection[tuple[int, int]]) -> tuple[Ints, Ints, bool]:
+def _look_up(wanted: Ints, runs: Collection[Run]) -> tuple[Ints, Ints, bool]:
     """The entries, and whether all that these runs hold was there to be read."""
-    asked: dict[tuple[int, int], tuple[int, int]] = {}
+    ask, find = (_ask_few, _of_few) if len(wanted) <= FEW else (_ask_many, _of_many)
     before = _directory.cache_info().misses
-    for run, token in sorted(runs) if len(wanted) else ():
-        firsts, pages = _directory(run, token)
-        _ask(asked, firsts.searchsorted(wanted, side="right") - 1, pages, token)
+    asked = ask(wanted, [(_directory(run, token), token) for run, token in sorted(runs)] if len(wanted) else ())
     sure = _directory.cache_info().misses == before
     here = list(_read(asked))
-    sure = sure and len(here) == len(asked)
-    found = _of_few if len(wanted) <= FEW else _of_many
-    return *found(wanted, asked, here), sure
+    return *find(wanted, asked, here), sure and len(here) == len(asked)
 
 
-def _ask(asked: dict[tuple[int, int], tuple[int, int]], on_page: Ints, pages: Ints, token: int) -> None:
-    """Add the pages of a run on which something is looked for, with the range of what is."""
-    if len(on_page) <= FEW:
-        for at, page in enumerate(on_page.tolist()):
+_Asked: TypeAlias = dict[tuple[int, int], tuple[int, int]]
+"""Pages on which something is looked for, with the range of what is."""
+
+
+def _ask_few(wanted: Ints, directories: Iterable[tuple["_Directory", int]]) -> _Asked:
+    asked: _Asked = {}
+    hashes = wanted.tolist()
+    for directory, token in directories:
+        for at, one in enumerate(hashes):
+            place = bisect_right(directory.places, one)
+            if place:
+                name = directory.ids[place - 1], token
+                asked[name] = asked.get(name, (at, 0))[0], at + 1
+    return asked
+
+
+def _ask_many(wanted: Ints, directories: Iterable[tuple["_Directory", int]]) -> _Asked:
+    asked: _Asked = {}
+    for directory, token in directories:
+        on_page = directory.firsts.searchsorted(wanted, side="right") - 1
+        distinct, begins = np.unique(on_page, return_index=True)
+        ends = np.append(begins[1:], len(on_page))
+        for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
             if page >= 0:
-                name = int(pages[page]), token
-                asked[name] = (asked[name][0] if name in asked else at, at + 1)
-        return
-    distinct, begins = np.unique(on_page, return_index=True)
-    ends = np.append(begins[1:], len(on_page))
-    for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
-        if page >= 0:
-            asked[int(pages[page]), token] = (begin, end)
+                asked[directory.ids[page], token] = (begin, end)
+    return asked
 
 
-def _of_few(wanted: Ints, asked: Mapping[tuple[int, int], tuple[int, int]], here: Sequence[_Page]) -> tuple[Ints, Ints]:
+def _of_few(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, Ints]:
     """As `_of_many`, for as many as a flow has: one by one, what arrays cost is more than what they save."""
     positions: list[int] = []
     chunks: list[int] = []
     hashes = wanted.tolist()
     for name, page in here:
-        keys = page.hashes
+        keys = page.places
         for at in range(*asked[name]):
-            low = int(keys.searchsorted(hashes[at]))
-            if low < len(keys) and keys[low] == hashes[at]:
-                some = page.chunks[low : int(keys.searchsorted(hashes[at], side="right"))].tolist()
+            one = hashes[at]
+            low = bisect_left(keys, one)
+            if low < len(keys) and keys[low] == one:
+                some = page.chunks[low : bisect_right(keys, one, low)].tolist()
                 positions += [at] * len(some)
                 chunks += some
     return np.array(positions, np.int64), np.array(chunks, np.int64)
 
 
-def _of_many(
-    wanted: Ints, asked: Mapping[tuple[int, int], tuple[int, int]], here: Sequence[_Page]
-) -> tuple[Ints, Ints]:
+def _of_many(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, Ints]:
     """(position in `wanted`, chunk) of what stands on these pages."""
     positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for name, page in here:
@@ -144,24 +173,41 @@ def _of_many(
     return np.concatenate(positions), np.concatenate(chunks)
 
 
+class _Directory:
+    """A run's pages: their first hashes, ascending, and their ids. `places` are the same hashes, for bisect."""
+
+    def __init__(self, rows: Iterable[tuple[int, int]]) -> None:
+        firsts, ids = zip(*sorted(rows), strict=True) if rows else ((), ())
+        self.firsts: Ints = np.array(firsts, np.int64)
+        self.places = self.firsts.data
+        self.ids: Sequence[int] = ids
+
+
 @lru_cache(maxsize=512)
-def _directory(run: int, token: int) -> tuple[Ints, Ints]:
-    """A run's pages: their first hashes and their ids. A run never changes."""
-    rows = list(IndexPage.objects.filter(run_id=run).order_by("first").values_list("first", "id"))
-    return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64)
+def _directory(run: int, token: int) -> _Directory:
+    """A run never changes."""
+    return _Directory(list(select(IndexPage, ("first", "id"), {"run_id": [run]})))
 
 
 class Decoded:
     """A page: two columns. That a page is asked for a hash in vain is usual, so the second waits until it is wanted."""
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.hashes: Ints = _column(body, 0).cumsum()
+        self._plain = decompressed(body)
+        deltas, first, self._second = _column(self._plain, 0)
+        deltas[:1] = first
+        self.hashes: Ints = deltas.cumsum()
+
+    @cached_property
+    def places(self) -> memoryview:
+        """The hashes, for bisect."""
+        return self.hashes.data
 
     @cached_property
     def chunks(self) -> Ints:
         """Beside each hash."""
-        return _column(self._body, 1)
+        offsets, base, _ = _column(self._plain, self._second)
+        return offsets + base
 
 
 _pages: dict[tuple[int, int], Decoded] = {}
@@ -189,10 +235,16 @@ def unpacked(body: bytes) -> tuple[Ints, Ints]:
     return page.hashes, page.chunks
 
 
-def _column(body: bytes, which: int) -> Ints:
-    plain = decompressed(body)
-    planes = np.frombuffer(plain, np.uint8, offset=4).reshape(2, 8, -1)[which]
-    return np.ascontiguousarray(planes.T).view("<i8").reshape(-1)
+_HEAD = struct.Struct("<IBq")
+
+
+def _column(plain: bytes, at: int) -> tuple[Ints, int, int]:
+    """What stands there: the numbers, what they count from, and where the next column begins."""
+    count, width, base = _HEAD.unpack_from(plain, at)
+    begin = at + _HEAD.size
+    wide = np.zeros((count, 8), np.uint8)
+    wide[:, :width] = np.frombuffer(plain, np.uint8, width * count, begin).reshape(width, count).T
+    return wide.view("<i8").reshape(-1), base, begin + width * count
 
 
 class _Decompressor(threading.local):
@@ -210,15 +262,27 @@ def decompressed(body: bytes) -> bytes:
     return _own.decompress(body)
 
 
-def packed(hashes: Ints, chunks: Ints) -> bytes:
-    """Two columns, the first ascending: its differences, then the other, byte by byte in planes.
+def packed(keys: Ints, values: Ints) -> bytes:
+    """Two columns, the first ascending: its differences, then the other above its least, byte by byte in planes."""
+    return next(_packed(keys, values, [0, len(keys)]))
 
-    What is zero in all of them costs nothing.
-    """
-    deltas = np.diff(hashes, prepend=0).astype("<i8")
-    planes = [values.astype("<i8").view(np.uint8).reshape(-1, 8).T for values in (deltas, chunks)]
-    plain = len(hashes).to_bytes(4, "little") + b"".join(np.ascontiguousarray(one).tobytes() for one in planes)
-    return zstandard.ZstdCompressor(level=1).compress(plain)
+
+def _packed(keys: Ints, values: Ints, cuts: Sequence[int]) -> Iterator[bytes]:
+    """The same for each of many pages."""
+    base = int(values.min(initial=0))
+    deltas, offsets = _planes(np.diff(keys, prepend=keys[:1])), _planes(values - base)
+    compress = zstandard.ZstdCompressor(level=1).compress
+    for low, high in pairwise(cuts):
+        first = int(keys[low]) if low < high else 0
+        columns = ((deltas, first), (offsets, base))
+        heads = [_HEAD.pack(high - low, len(planes), begin) for planes, begin in columns]
+        yield compress(b"".join((heads[0], deltas[:, low:high].tobytes(), heads[1], offsets[:, low:high].tobytes())))
+
+
+def _planes(numbers: Ints) -> Array:
+    """The bytes of numbers, lowest first, as far as they are not zero in all of them."""
+    width = (int(numbers.max(initial=0)).bit_length() + 7) // 8
+    return np.ascontiguousarray(numbers.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width].T)
 
 
 def _token() -> int:
@@ -247,19 +311,22 @@ def _cuts(hashes: Ints) -> list[int]:
 
 
 def _write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
+    """Packed first, then written at once: by themselves these are one transaction."""
     cuts = _cuts(hashes)
-    rows = [(run, int(hashes[low]), packed(hashes[low:high], chunks[low:high])) for low, high in pairwise(cuts)]
+    firsts = hashes[cuts[:-1]].tolist()
+    rows = [(run, first, body) for first, body in zip(firsts, _packed(hashes, chunks, cuts), strict=True)]
     insert(IndexPage, ("run_id", "first", "body"), rows)
 
 
 def merge() -> int:
     """Merge one level's runs if there are enough of them. Returns how many runs became one; 0 when none had to."""
-    drop(IndexRun.objects.filter(ready=False).values_list("id", flat=True))
-    levels: dict[int, list[int]] = defaultdict(list)
-    rows = IndexRun.objects.filter(ready=True, entries__lt=LARGEST // FAN_IN).order_by("level", "id")
-    for run, level in rows.values_list("id", "level"):
-        levels[level].append(run)
-    for level, runs in levels.items():
+    rows = sorted(select(IndexRun, ("id", "token", "level", "entries", "ready"), {"ready": [True, False]}))
+    drop(run for run, *_, ready in rows if not ready)
+    levels: dict[int, list[Run]] = defaultdict(list)
+    for run, token, level, entries, ready in rows:
+        if ready and entries < LARGEST // FAN_IN:
+            levels[level].append((run, token))
+    for level, runs in sorted(levels.items()):
         if len(runs) >= FAN_IN:
             try:
                 _merge(runs[:FAN_IN], level + 1)
@@ -271,28 +338,34 @@ def merge() -> int:
 
 def drop(runs: Iterable[int]) -> None:
     """Delete runs nobody reads any more, some pages at a time, so that the writer is never kept long."""
-    for run in runs:
-        pages = IndexPage.objects.filter(run_id=run).order_by("id").values_list("id", flat=True)
-        while some := list(pages[:DROPPED_PAGES]):
-            IndexPage.objects.filter(pk__in=some).delete()
-        IndexRun.objects.filter(pk=run).delete()
+    gone = sorted(runs)
+    if not gone:
+        return
+    pages = connection.ops.quote_name(IndexPage._meta.db_table)
+    marks = ", ".join(["%s"] * len(gone))
+    some = f"SELECT id FROM {pages} WHERE run_id IN ({marks}) LIMIT {DROPPED_PAGES}"  # noqa: S608  # our own table
+    deleted = DROPPED_PAGES
+    while deleted >= DROPPED_PAGES:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {pages} WHERE id IN ({some})", gone)  # noqa: S608  # as above
+            deleted = cursor.rowcount
+    IndexRun.objects.filter(pk__in=gone).delete()
 
 
-def _merge(runs: Sequence[int], level: int) -> None:
+def _merge(runs: Sequence[Run], level: int) -> None:
     merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, token=_token(), ready=False)
     entries = last = 0
     for low, high in _ranges(runs):
-        hashes, chunks = _entries(runs, low, high)
-        hashes, chunks = _sorted(hashes, chunks)
+        hashes, chunks = _sorted(*_entries(runs, low, high))
         alive = _alive(chunks)
         hashes, chunks = hashes[alive], chunks[alive]
         if len(hashes):
-            with transaction.atomic():
-                _write_pages(merged.pk, hashes, chunks)
+            _write_pages(merged.pk, hashes, chunks)
             entries += len(hashes)
             last = max(last, int(chunks.max()))
-    switch(runs, merged.pk, entries, last)
-    drop(runs)
+    names = [run for run, _ in runs]
+    switch(names, merged.pk, entries, last)
+    drop(names)
 
 
 def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> None:
@@ -304,32 +377,39 @@ def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> N
             raise OutdatedError
 
 
-def _ranges(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _ranges(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
     """Ranges of hashes, [low, high), with a bounded number of entries each."""
-    firsts = list(IndexPage.objects.filter(run_id__in=runs).order_by("first").values_list("first", flat=True))
+    firsts = np.sort(np.concatenate([_directory(*run).firsts for run in runs]))
     step = max(1, MERGE_ENTRIES // PAGE)
-    bounds = sorted({*firsts[::step]})
-    yield from zip(bounds, [*bounds[1:], 2**48], strict=True)
+    bounds = np.unique(firsts[::step]).tolist()
+    yield from zip(bounds, [*bounds[1:], 1 << BITS], strict=True)
 
 
-def _entries(runs: Sequence[int], low: int, high: int) -> tuple[Ints, Ints]:
-    hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+def _entries(runs: Sequence[Run], low: int, high: int) -> tuple[Ints, Ints]:
+    """What these runs hold in a range of hashes."""
+    pages: list[int] = []
     for run in runs:
-        pages = IndexPage.objects.filter(run_id=run)
-        before = pages.filter(first__lt=low).order_by("-first").values_list("body", flat=True)[:1]
-        inside = pages.filter(first__gte=low, first__lt=high).order_by("first").values_list("body", flat=True)
-        for body in (*before, *inside):
-            keys, values = unpacked(bytes(body))
-            begin, end = np.searchsorted(keys, [low, high])
-            hashes.append(keys[begin:end])
-            chunks.append(values[begin:end])
+        directory = _directory(*run)
+        begin, end = directory.firsts.searchsorted([low, high])
+        # The page before may reach into the range.
+        pages += directory.ids[max(0, begin - 1) : end]
+    hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for (body,) in select(IndexPage, ("body",), {"id": pages}):
+        page = Decoded(bytes(body))
+        begin, end = page.hashes.searchsorted([low, high])
+        hashes.append(page.hashes[begin:end])
+        chunks.append(page.chunks[begin:end])
     return np.concatenate(hashes), np.concatenate(chunks)
 
 
-def _alive(chunks: Ints) -> Array:
+def _alive(chunks: Ints) -> Flags:
     """Which of these chunks still exist; entries of the others are dropped."""
-    distinct = np.unique(chunks)
-    found: list[int] = []
-    for start in range(0, len(distinct), 500):
-        found.extend(Chunk.objects.filter(pk__in=distinct[start : start + 500].tolist()).values_list("pk", flat=True))
-    return np.isin(chunks, np.array(found, np.int64))
+    base = int(chunks.min(initial=0))
+    named = np.zeros(int(chunks.max(initial=0)) - base + 1, bool)
+    named[chunks - base] = True
+    distinct = np.flatnonzero(named) + base
+    found = [pk for (pk,) in select(Chunk, ("id",), {"id": distinct.tolist()})]
+    named[:] = False
+    named[np.array(found, np.int64) - base] = True
+    alive: Flags = named[chunks - base]
+    return alive

@@ -65,7 +65,7 @@ def keys_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[in
 def flows_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Ids:
     """The keys of flows alone."""
     own = ~portion.odd[portion.ident_row] & (portion.ident_link == 0)
-    chosen = own & (portion.ident_name == meanings.table()[meaning][portion.ident_row, _KEY_NAME])
+    chosen = own & (portion.ident_name == meanings.table()[:, _KEY_NAME][meaning][portion.ident_row])
     keys = [(row, key.encode()) for row, span in odd.items() if (key := own_key(span))]
     return _ids(portion, chosen, keys, ids.of_keys)
 
@@ -73,7 +73,7 @@ def flows_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[i
 def messages_of(portion: Portion, meaning: Ints, meanings: Meanings, odd: Mapping[int, Span]) -> Ids:
     """The ids of messages alone."""
     plain = ~portion.odd[portion.ident_row]
-    own = portion.ident_name == meanings.table()[meaning][portion.ident_row, _MESSAGE_NAME]
+    own = portion.ident_name == meanings.table()[:, _MESSAGE_NAME][meaning][portion.ident_row]
     linked = np.isin(portion.ident_name, meanings.positions(LINKED_MESSAGE_IDS))
     chosen = plain & np.where(portion.ident_link == 0, own, linked)
     messages: list[tuple[int, bytes]] = []
@@ -93,14 +93,10 @@ def _ids(portion: Portion, chosen: Flags, others: Sequence[tuple[int, bytes]], k
         portion.ident_length[at].astype(np.int64),
     )
     texts = [text for _, text in others]
-    number = np.arange(len(texts))
-    outside = arrays.text_hashes(
-        texts, number, np.zeros(len(texts), np.int64), np.array([len(text) for text in texts], np.int64)
-    )
     return Ids(
         row=np.concatenate((portion.ident_row[at], np.array([row for row, _ in others], np.int64))),
-        hash=kind(np.concatenate((inside, outside))),
-        at=np.concatenate((at, -1 - number)),
+        hash=kind(np.concatenate((inside, ids.hashed(texts)))),
+        at=np.concatenate((at, -1 - np.arange(len(texts)))),
         texts=texts,
         portion=portion,
     )

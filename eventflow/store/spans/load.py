@@ -4,6 +4,7 @@ Which flows a trace belongs to is worked out here, from the spans themselves: on
 others belong where the traces they link to belong (or the dead letter whose replay they carry), else each is a flow.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,30 +44,39 @@ class Trace:
     last_ns: int = 0
 
 
-def _hash_of(trace_ids: Collection[str]) -> U64:
+def hash_of(trace_ids: Collection[str]) -> U64:
     """Hashes of trace ids in hex."""
     raw = b"".join(bytes.fromhex(trace_id) for trace_id in trace_ids)
     return trace_hashes(np.frombuffer(raw, "<u8").reshape(-1, 2))
 
 
+_TRACE = re.compile("[0-9a-f]{32}")
+
+
 def is_trace(text: str) -> bool:
     """Whether this can be a trace id in hex."""
-    return len(text) == 32 and all(letter in "0123456789abcdef" for letter in text)
+    return _TRACE.fullmatch(text) is not None
 
 
 class Reader:
-    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again."""
+    """Reads for one purpose, such as one page or one step: what it looked up once it does not look up again.
 
-    def __init__(self) -> None:
-        self._chunks: dict[int, list[int]] = {}
-        self._opened: dict[int, Opened] = {}
+    Somebody else's look-up may be given: short hash → all its chunks, and those that are open.
+    """
+
+    def __init__(self, chunks: Mapping[int, list[int]] | None = None, here: Mapping[int, Opened] | None = None) -> None:
+        self._index = index.View()
+        self._chunks = dict(chunks or {})
+        self._opened = dict(here or {})
         self._traces: dict[str, Trace] = {}
+        self._places: dict[str, list[tuple[Opened, Ints]]] = {}
+        """Trace id → its rows, chunk by chunk."""
         self._hashes: dict[str, tuple[int, int, int]] = {}
         """Trace id → its hash, and those that its spans and the links to it are found by."""
 
     def _chunks_by(self, hashes: Mapping[str, int]) -> dict[str, list[Opened]]:
         """Name → the chunks that may hold what its hash stands for."""
-        short = {name: value >> 16 for name, value in hashes.items()}
+        short = {name: value >> index.CUT for name, value in hashes.items()}
         missing = set(short.values()) - self._chunks.keys()
         if missing:
             self._look_up(missing)
@@ -78,6 +88,7 @@ class Reader:
             # Packed anew since the index was asked, or dropped long ago: only the first has new chunks by now.
             again = {one for one in short.values() if not gone.isdisjoint(self._chunks[one])}
             if again:
+                self._index = index.View()
                 self._look_up(again)
             wanted = {chunk for one in again for chunk in self._chunks[one]} - here.keys() - gone
         return {name: [here[chunk] for chunk in self._chunks[one] if chunk in here] for name, one in short.items()}
@@ -96,22 +107,23 @@ class Reader:
         new = [name for name in trace_ids if name not in self._hashes]
         if not new:
             return
-        hashes = _hash_of(new)
+        hashes = hash_of(new)
         places, links = ids.of_traces(hashes).tolist(), ids.of_linked(hashes).tolist()
         self._hashes.update(zip(new, zip(hashes.tolist(), places, links, strict=True), strict=True))
         if len(new) <= TOGETHER:
-            self._look_up({one >> 16 for one in (*places, *links)})
+            self._look_up({one >> index.CUT for one in (*places, *links)} - self._chunks.keys())
 
     def _look_up(self, short: Collection[int]) -> None:
-        found = index.chunks_of(short)
+        found = self._index.chunks_of(short)
         self._chunks.update({one: found.get(one, []) for one in short})
 
     def _rows(self, trace_ids: Collection[str]) -> Iterator[tuple[str, Opened, Ints]]:
-        for name, one, chunks in self._of_traces(trace_ids):
-            for chunk in chunks:
-                rows = np.flatnonzero(chunk.portion.trace == np.uint64(one))
-                if len(rows):
-                    yield name, chunk, rows
+        for name, one, chunks in self._of_traces([name for name in trace_ids if name not in self._places]):
+            places = ((chunk, np.flatnonzero(chunk.portion.trace == np.uint64(one))) for chunk in chunks)
+            self._places[name] = [(chunk, rows) for chunk, rows in places if len(rows)]
+        for name in sorted(self._places.keys() & set(trace_ids)):
+            for chunk, rows in self._places[name]:
+                yield name, chunk, rows
 
     def spans_of(self, trace_ids: Collection[str]) -> dict[str, dict[Context, Span]]:
         """Every span of these traces, by trace. Of two at one address the first stays."""
@@ -301,7 +313,8 @@ def _inherited(known: Mapping[str, Trace], replayed: Mapping[str, set[str]]) -> 
 def _replayed(trace_ids: Collection[str]) -> dict[str, tuple[set[str], set[str]]]:
     """Trace that carries a replay → the flows its letters name, and the traces of those that name none."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for part in parts(trace_ids):
+    # Most carry none, and looking costs little.
+    for part in parts({trace_id for (trace_id,) in select(ReplayItem, ("trace_id",), {"trace_id": trace_ids})}):
         rows = ReplayItem.objects.filter(trace_id__in=part)
         for name, letter_trace, key in rows.values_list("trace_id", "letter__trace_id", "letter__correlation_id"):
             keys, sources = found.setdefault(name, (set(), set()))

@@ -80,8 +80,6 @@ class Memory:
 
     def __init__(self) -> None:
         self.generation = -1
-        self.last_chunk = 0
-        """The newest chunk whose spans are known here."""
         self.forget()
 
     def forget(self) -> None:

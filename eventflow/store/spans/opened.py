@@ -18,7 +18,7 @@ from eventflow.store.spans.index import decompressed
 from eventflow.store.spans.keys import Ids, flows_of, messages_of, read_whole
 from eventflow.store.spans.rows import select
 
-KEPT = 256
+KEPT = 128
 _lock = threading.Lock()
 
 

@@ -19,7 +19,9 @@ from eventflow.store.spans.generation import JUDGED
 from eventflow.store.spans.keys import Keys
 from eventflow.store.spans.rows import insert
 
-CHUNK_SPANS = 256
+CHUNK_SPANS = 512
+LEVEL = 2
+"""Of zstd: on spans a twentieth smaller than 1 and as fast; 3 is neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         return Packed((), nothing, nothing)
     number, clusters = _clusters(portion, keys)
     order = rows[arrays.grouped(number[rows], clusters)]
-    compress = zstandard.ZstdCompressor(level=1).compress
+    compress = zstandard.ZstdCompressor(level=LEVEL).compress
     chunks = []
     position = np.full(len(portion), -1, np.int64)
     requests = portion.request[order].astype("<u4")

@@ -6,12 +6,12 @@ Changes where spans lie and nothing else. One step is one transaction, bounded i
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from django.db import transaction
+from django.db import connection, transaction
 
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, generation, index, pack
 from eventflow.store.spans.columns import Flags, Portion, together
-from eventflow.store.spans.generation import JUDGED, SPANS
+from eventflow.store.spans.generation import JUDGED, PACKED, SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.opened import opened
 
@@ -28,24 +28,40 @@ def tidy() -> int:
 
 
 def together_again() -> int:
-    """Pack the oldest chunks of a level together, if there are enough small ones. Returns how many it took away."""
+    """Pack the oldest chunks of a level together, if there are enough small ones. Returns how many it looked at."""
     judged = generation.current(JUDGED)
     for level in range(TOP_LEVEL):
-        rows = Chunk.objects.filter(level=level, id__lte=judged).order_by("id").values_list("id", "spans")
-        taken, spans = [], 0
-        for pk, number in rows[: 8 * ENOUGH_CHUNKS]:
-            if spans + number > STEP_SPANS:
+        seen = generation.current(PACKED + level)
+        taken: list[int] = []
+        spans, full = 0, False
+        for pk, number in _chunks(level, seen, judged):
+            full = bool(taken) and spans + number > STEP_SPANS
+            if full:
                 break
             taken.append(pk)
             spans += number
-        if len(taken) < ENOUGH_CHUNKS:
+        # A step of few large ones has to go on as well: the small ones behind them wait.
+        if len(taken) < ENOUGH_CHUNKS and not full:
             continue
-        if spans >= len(taken) * SMALL:
-            Chunk.objects.filter(pk__in=taken).update(level=TOP_LEVEL)
-        else:
+        if spans < len(taken) * SMALL:
             repack(taken, level + 1)
+        else:
+            try:
+                generation.advance(PACKED + level, seen, taken[-1])
+            except OutdatedError:
+                return 0
         return len(taken)
     return 0
+
+
+def _chunks(level: int, after: int, until: int) -> list[tuple[int, int]]:
+    """The next chunks of a level, by id, and how many spans each has."""
+    table = connection.ops.quote_name(Chunk._meta.db_table)
+    sql = f"SELECT id, spans FROM {table} WHERE level = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s"  # noqa: S608  # our own table
+    with connection.cursor() as cursor:
+        # Asked after every step of the digest: building this with the ORM takes longer than the answer.
+        cursor.execute(sql, [level, after, until, 8 * ENOUGH_CHUNKS])
+        return list(cursor.fetchall())
 
 
 def repack(chunks: Sequence[int], level: int, keep: Callable[[Portion], Flags] | None = None) -> None:

@@ -122,7 +122,25 @@ def _copy(
         cursor.execute("DROP TABLE incoming")
 
 
-def new_ids(model: type[models.Model], number: int) -> list[int]:
+def insert_new(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Insert rows whose ids the database chooses, and return those. Moments as the database keeps them."""
+    if connection.vendor == "postgresql":
+        # It takes bodies as they are only in its bulk way in, which tells no ids.
+        ids = _new_ids(model, len(rows))
+        insert(model, ("id", *columns), [(pk, *row) for pk, row in zip(ids, rows, strict=True)])
+        return ids
+    quote = connection.ops.quote_name
+    names, marks = ", ".join(map(quote, columns)), ", ".join(["%s"] * len(columns))
+    sql = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks}) RETURNING id"  # noqa: S608  # names of our own models
+    ids = []
+    with connection.cursor() as cursor:
+        for row in rows:
+            cursor.execute(sql, row)
+            ids += cursor.fetchone()
+    return ids
+
+
+def _new_ids(model: type[models.Model], number: int) -> list[int]:
     """Ids that nobody else gets, for rows that are then inserted with them. PostgreSQL only."""
     with connection.cursor() as cursor:
         cursor.execute(

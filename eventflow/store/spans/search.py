@@ -16,7 +16,7 @@ from eventflow.store.spans.opened import opened
 from eventflow.store.spans.rows import select
 from eventflow.store.spans.text import LAST_NS
 
-MOST_CHUNKS = 256
+MOST_CHUNKS = 128
 MOST_SPANS = 5_000
 AT_ONCE = 32
 

@@ -246,10 +246,15 @@ def bounds(parts: Sequence[Summed]) -> dict[int, tuple[int, int]]:
     return dict(zip(edges[begins].tolist(), zip(firsts.tolist(), lasts.tolist(), strict=True), strict=True))
 
 
-def table(cells: Cells) -> dict[int, list[int]]:
-    """Edge → its `WIDTH` numbers."""
+def table(cells: Cells) -> tuple[Ints, Ints]:
+    """The edges, ascending, and `WIDTH` numbers for each."""
     edges, begins = np.unique(cells.keys // WIDTH, return_index=True)
     lengths = np.diff(np.append(begins, len(cells.keys)))
     rows = np.zeros((len(edges), WIDTH), np.int64)
     rows[np.repeat(np.arange(len(edges)), lengths), cells.keys % WIDTH] = cells.values
-    return dict(zip(edges.tolist(), rows.tolist(), strict=True))
+    return edges, rows
+
+
+def histograms(rows: Ints) -> tuple[Ints, Ints]:
+    """Of rows of `table`, the counts of both: of processing and of waiting."""
+    return rows[:, PROCESSING:WAIT], rows[:, WAIT:]

@@ -110,6 +110,8 @@ def put_together(stored: FlowSpans, consumers: flow_evidence.Consumers, now: dat
 def prepare(keys: Collection[str], reader: Reader, consumers: flow_evidence.Consumers, now: datetime) -> Refreshed:
     """New lines for these flows; nothing is written yet."""
     found = Refreshed()
+    if not keys:
+        return found
     gathered = gather(keys, DETAIL_LIMIT, reader)
     has_line = listed({key for key, stored in gathered.items() if not stored.complete})
     for key, stored in gathered.items():

@@ -23,7 +23,7 @@ def of_portion(portion: Portion, form: Format) -> U64:
 
 def of_text(name: str, value: str, form: Format) -> U64:
     """The hashes of all that such a value may be."""
-    written = np.concatenate([ids.hashed(one) for one in form.written(value)])
+    written = ids.hashed(form.written(value))
     return ids.of_values(np.full(len(written), _name(name), np.uint64), written)
 
 
@@ -34,4 +34,4 @@ def rows_with(portion: Portion, wanted: U64, form: Format) -> Ints:
 
 
 def _name(name: str) -> int:
-    return int(ids.hashed(name.encode())[0])
+    return int(ids.hashed([name.encode()])[0])

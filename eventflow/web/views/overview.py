@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.utils import timezone
 
+from eventflow.domain.topology_model import Topology
 from eventflow.store.queries import overview as queries
 from eventflow.web import activity, figures
 from eventflow.web import graph as drawing
@@ -23,11 +24,14 @@ Context = dict[str, Any]
 
 def _figures(request: HttpRequest) -> Context:
     now = timezone.now()
-    return figures.context(now, figures.lag_rows(now))
+    return figures.context(now, figures.lag_rows(now), drawing.window(now))
 
 
 def _graph(request: HttpRequest) -> Context:
-    topology = drawing.current(timezone.now())
+    return _drawn(request, drawing.current(timezone.now()))
+
+
+def _drawn(request: HttpRequest, topology: Topology) -> Context:
     graph = drawing.draw(topology, token=request.GET.get("layout", ""))
     return {"graph": graph, "sources": queries.sources()}
 
@@ -57,10 +61,9 @@ def page(request: HttpRequest) -> HttpResponse:
     if not queries.anything_seen():
         return render(request, "overview/start.html", _start())
     now = timezone.now()
-    rows = figures.lag_rows(now)
-    context = (
-        figures.context(now, rows) | figures.groups(rows) | _graph(request) | _failed(request) | _activity(request)
-    )
+    rows, minute = figures.lag_rows(now), drawing.window(now)
+    context = figures.context(now, rows, minute) | figures.groups(rows) | _failed(request) | _activity(request)
+    context |= _drawn(request, drawing.current(now, minute=minute))
     return render(request, "overview/page.html", context)
 
 

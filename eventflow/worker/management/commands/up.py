@@ -49,7 +49,7 @@ class Command(BaseCommand):
         lock = self._claim_folder(roles)
         try:
             web_socket = service.bind_web(roles)
-            if not settings.EVENTFLOW_SHARD:
+            if not settings.EVENTFLOW_RECEIVER:
                 self._be_first(roles)
             link = "" if options["no_link"] or "web" not in roles else self._login_link()
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -81,8 +81,8 @@ class Command(BaseCommand):
         folder = settings.EVENTFLOW_DATA
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            shard = f"-{settings.EVENTFLOW_SHARD}" if settings.EVENTFLOW_SHARD else ""
-            lock = (folder / f"lock-{'-'.join(sorted(roles))}{shard}").open("w")
+            number = f"-{settings.EVENTFLOW_RECEIVER}" if settings.EVENTFLOW_RECEIVER else ""
+            lock = (folder / f"lock-{'-'.join(sorted(roles))}{number}").open("w")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CommandError(
@@ -112,6 +112,8 @@ class Command(BaseCommand):
         return f"Cannot use {settings.EVENTFLOW_DATA} or the database: {error}. Check EVENTFLOW_DATA and DATABASE_URL."
 
     def _ready(self, roles: list[str], link: str) -> None:
+        if settings.EVENTFLOW_RECEIVER:
+            return
         if "web" not in roles:
             self.stdout.write(f"Eventflow runs: {', '.join(roles)}. Ctrl-C stops it.")
             return
