@@ -116,7 +116,7 @@ def running() -> Iterator[Server]:
 
 
 def run(name: str, stream: Stream) -> list[Figure]:
-    """Send it all by `name` (HTTP, JSON or gRPC), check it, and say how fast and how small it was."""
+    """Send it all by the way `name`, check it, and say how fast and how small it was."""
     from eventflow.store import spans
 
     send = _sender(name, stream)
@@ -144,8 +144,10 @@ def run(name: str, stream: Stream) -> list[Figure]:
 def _sender(name: str, stream: Stream) -> Callable[[Server], Sent]:
     """What is made before the clock runs."""
     if name == "gRPC":
+        return lambda server: over_grpc(server.grpc, "gzip", stream.bodies)
+    if name == "gRPC, not packed":
         plain = [gzip.decompress(body) for body in stream.bodies]
-        return lambda server: over_grpc(server.grpc, plain)
+        return lambda server: over_grpc(server.grpc, "identity", plain)
     if name == "JSON":
         documents = stream.json()
         return lambda server: over_http(server.http, "application/json", documents)

@@ -3,18 +3,15 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-import grpc
 import httptools
 
-from collectors.otlp.signals import SERVICES
+from benchmarks.grpc_send import Connection
 
 CONNECTIONS = 8
-CHANNELS = 8
 RECONNECTS = 10
 OK = 200
 
@@ -94,19 +91,21 @@ def over_http(port: int, media_type: str, bodies: Sequence[bytes]) -> Sent:
     return asyncio.run(send())
 
 
-def over_grpc(port: int, bodies: Sequence[bytes]) -> Sent:
-    """Each body, not packed, once, over channels of their own."""
-    waiting = iter(bodies)
-    sent = Sent(time.perf_counter())
+def over_grpc(port: int, encoding: str, bodies: Sequence[bytes]) -> Sent:
+    """Each body, packed as `encoding` says, once, over connections that stay."""
 
-    def send(_: int) -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            export = channel.unary_unary(f"/{SERVICES['traces']}/Export")
-            while (body := next(waiting, None)) is not None:
-                at = time.perf_counter()
-                export(body)
-                sent.acknowledged.append(time.perf_counter() - at)
+    async def send() -> Sent:
+        waiting = iter(bodies)
+        sent = Sent(time.perf_counter())
+        loop = asyncio.get_running_loop()
 
-    with ThreadPoolExecutor(CHANNELS) as pool:
-        list(pool.map(send, range(CHANNELS)))
-    return sent
+        def connection() -> Connection:
+            return Connection(waiting, encoding, sent.acknowledged)
+
+        made = [await loop.create_connection(connection, "127.0.0.1", port) for _ in range(CONNECTIONS)]
+        await asyncio.gather(*(protocol.gone for _, protocol in made))
+        if len(sent.acknowledged) != len(bodies):
+            raise RuntimeError("the server ended a connection")
+        return sent
+
+    return asyncio.run(send())

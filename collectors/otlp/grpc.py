@@ -13,13 +13,22 @@ from google.rpc.status_pb2 import Status
 
 from collectors.otlp.intake import Intake
 from collectors.otlp.signals import SERVICES
-from collectors.receiving.errors import OverloadedError, RefusedError, TooLargeError, UnauthenticatedError
+from collectors.receiving.budget import Share
+from collectors.receiving.errors import (
+    BadRequestError,
+    OverloadedError,
+    RefusedError,
+    TooLargeError,
+    UnauthenticatedError,
+)
+from collectors.receiving.inflate import inflated, told_by_bytes
 from collectors.receiving.tokens import Gate
 
 Handler: TypeAlias = "Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]"
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_concurrent_streams", 64),  # back-pressure of the protocol's own, per connection
     ("grpc.max_send_message_length", 4 * 1024 * 1024),
+    ("grpc.per_message_decompression", 0),  # it is done here: within the budget, faster, and kept as it was sent
 )
 
 
@@ -47,13 +56,28 @@ def _export(intake: Intake, gate: Gate, signal: str) -> Handler:
             try:
                 gate.check(_authorization(context))
                 share.take(len(request))
-                answer = await intake.take(signal, request, share, as_json=False)
+                body, packed = await _unpacked(request, share, intake.max_bytes)
+                answer = await intake.take(signal, body, share, as_json=False, packed=packed)
             except RefusedError as error:
                 await _refuse(intake, context, error)
                 raise  # not reached: abort raises
             return answer.protobuf(signal)
 
     return export
+
+
+async def _unpacked(sent: bytes, share: Share, limit: int) -> tuple[bytes, tuple[str, bytes]]:
+    """A message without its compression, and beside it the encoding with the message as it was sent.
+
+    gRPC's library tells nobody the encoding; what is compressed shows it.
+    """
+    encoding = told_by_bytes(sent)
+    try:
+        return await inflated(encoding, sent, limit, share.take), (encoding, sent)
+    except BadRequestError:
+        if encoding == "gzip":
+            raise
+        return sent, ("", sent)
 
 
 def _authorization(context: "grpc.aio.ServicerContext[bytes, bytes]") -> str | None:

@@ -1,8 +1,9 @@
 """Content encodings, undone within a limit: a bomb is stopped while inflating, never after.
 
-Pure but for the `take` it is given, which is told of every byte produced and may refuse by raising.
+`take` is told of every byte produced and may refuse by raising.
 """
 
+import asyncio
 import contextlib
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,10 +28,17 @@ LARGEST_WINDOW = 8 * STEP
 
 NOW = 2 * STEP
 """Bytes that take a few milliseconds to produce."""
+GZIP = b"\x1f\x8b"
 
 
-def inflate_now(encoding: str, body: bytes, limit: int, take: Callable[[int], None]) -> bytes | None:
-    """The same as `inflate` where it is done in a few milliseconds, however the body was made; else None."""
+async def inflated(encoding: str, body: bytes, limit: int, take: Callable[[int], None]) -> bytes:
+    """The same as `inflate`, in the event loop only if it is done in a few milliseconds."""
+    found = _inflate_now(encoding, body, limit, take)
+    return await asyncio.to_thread(inflate, encoding, body, limit, take) if found is None else found
+
+
+def _inflate_now(encoding: str, body: bytes, limit: int, take: Callable[[int], None]) -> bytes | None:
+    """None where it takes longer than that, however the body was made."""
     if len(body) > NOW:
         return None
     try:
@@ -78,6 +86,13 @@ def _zlib(encoding: str, body: bytes) -> Iterator[bytes]:
             rest = member.unused_data.lstrip(b"\0")
     except errors as error:
         raise BadRequestError(f"the body is no {encoding}") from error
+
+
+def told_by_bytes(body: bytes) -> str:
+    """The content encoding that a protobuf message seems to have, empty for none; only gzip is certain."""
+    if body.startswith(GZIP):  # no message begins like this
+        return "gzip"
+    return "deflate" if _has_zlib_header(body) else ""
 
 
 def _has_zlib_header(body: bytes) -> bool:

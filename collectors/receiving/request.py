@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from collectors.receiving.budget import Share
 from collectors.receiving.errors import OverloadedError, TooLargeError
-from collectors.receiving.inflate import inflate, inflate_now
+from collectors.receiving.inflate import inflated
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -66,10 +66,7 @@ async def read_packed(
     except TimeoutError as error:
         raise OverloadedError("the request came too slowly; send it again") from error
     encoding = headers.get("content-encoding", "").strip().lower()
-    found = inflate_now(encoding, sent, limit, share.take)
-    if found is None:
-        found = await asyncio.to_thread(inflate, encoding, sent, limit, share.take)
-    return found, (encoding, sent)
+    return await inflated(encoding, sent, limit, share.take), (encoding, sent)
 
 
 async def _receive(headers: Headers, receive: Receive, share: Share, limit: int) -> bytes:

@@ -4,7 +4,9 @@ Says too whether the bytes are sound, which `raw` leaves open. Bounded, whatever
 """
 
 import re
-from typing import Literal, cast
+from collections import defaultdict
+from itertools import islice
+from typing import Literal
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,6 +28,8 @@ MOST_FORMS = 32 * 1024
 ANY_NUMBER = re.compile(rb"[\x80-\xff]{0,8}[\0-\x7f]").fullmatch
 POSITIVE_NUMBER = re.compile(rb"[\x80-\xff]{0,8}[\x01-\x7f]").fullmatch
 """One number above zero without needless bytes, of at most 63 bits, and nothing behind it."""
+PLAIN, MORE, LAST = bytes(range(0x21, 0x7F)), bytes(range(0x80, 0x100)), bytes(range(0x80))
+"""What a plain text begins and ends with; the bytes of a number, and the last of them."""
 CHECK_NOTHING, CHECK_TEXT, CHECK_PLAIN, CHECK_NUMBER, CHECK_POSITIVE = range(5)
 
 
@@ -49,48 +53,45 @@ _Form = tuple[int, int, int, Known | Literal[False]]
 to check, and what they then are."""
 
 
-class Attributes(dict[bytes, Known | Literal[False]]):
-    """Attribute, whole → what it is, False where nobody looks at it. Has those that come often."""
+class Attributes:
+    """What attributes are: `Known`, or False where nobody looks at them. Keeps those that come often."""
 
     def __init__(self, names: Names) -> None:
-        super().__init__()
         self.names = names
+        self.kept: dict[bytes, Known | Literal[False]] = {}
         self.forms: dict[bytes, _Form] = {}
         self.shared: dict[tuple[bytes, int], Known] = {}
         self.once: set[bytes] = set()
         """Came once, lately."""
-        self.missed = 0
 
     def told(self, sent: list[bytes]) -> list[Known | Literal[False]]:
         """What attributes are. Raises UnscannableError when one is not sound."""
-        found = [*map(self.get, sent)]
-        form_of = self.forms.get
-        missing = [index for index, one in enumerate(found) if one is None]
-        for turn, index in enumerate(missing, self.missed):
-            attribute = sent[index]
-            size = len(attribute)
-            form = form_of(attribute[: attribute[1] + 5]) if size > 5 else None
-            known: Known | Literal[False] | None = None
-            # The usual cases stand here and not in functions of their own, whose calls would cost as much as they do.
-            if form is not None and form[0] == size:
-                _, at, check, known = form
-                if check <= CHECK_PLAIN:
-                    if check and (
-                        attribute[at - 1] != size - at
-                        or not attribute.isascii()
-                        or (check == CHECK_PLAIN and not _looks_plain(attribute, at))
-                    ):
-                        known = None
-                elif not (ANY_NUMBER if check == CHECK_NUMBER else POSITIVE_NUMBER)(attribute, at):
-                    known = None
-            found[index] = known = self._first(attribute) if known is None else known
-            if not turn & 15:
-                self._met(attribute, known)
-        self.missed = (self.missed + len(missing)) & 15
-        return cast("list[Known | Literal[False]]", found)
+        # Other threads may scan at the same time: what they keep or drop does not change what is found here.
+        kept = self.kept
+        return [*map((kept | self._looked_at({*sent}.difference(kept))).__getitem__, sent)]
+
+    def _looked_at(self, unknown: set[bytes]) -> dict[bytes, Known | Literal[False]]:
+        """What attributes are that nobody kept: those that begin alike together."""
+        groups: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for attribute in unknown:
+            groups[attribute[: attribute[1] + 5] if len(attribute) > 5 else b""].append(attribute)
+        found: dict[bytes, Known | Literal[False]] = {}
+        for begin, alike in groups.items():
+            if begin not in self.forms:
+                one = alike.pop()
+                found[one] = self._first(one)
+            form = self.forms.get(begin)
+            if form is not None and _all_are(form, alike):
+                found.update(dict.fromkeys(alike, form[3]))
+            else:
+                for one in alike:
+                    found[one] = form[3] if form is not None and _all_are(form, [one]) else self._first(one)
+        for attribute in islice(unknown, 0, None, 16):
+            self._met(attribute, found[attribute])
+        return found
 
     def _met(self, sent: bytes, found: Known | Literal[False]) -> None:
-        """Most that are not known are the only ones of their kind. What is met here twice comes often: it is kept."""
+        """Most that are not kept are the only ones of their kind. What is met here twice comes often."""
         if sent in self.once:
             self._keep(sent, found)
         elif len(sent) <= LONGEST_ATTRIBUTE:
@@ -100,9 +101,9 @@ class Attributes(dict[bytes, Known | Literal[False]]):
 
     def _keep(self, sent: bytes, found: Known | Literal[False]) -> None:
         if len(sent) <= LONGEST_ATTRIBUTE:
-            if len(self) >= MOST_ATTRIBUTES:
-                self.clear()
-            self[sent] = found
+            if len(self.kept) >= MOST_ATTRIBUTES:
+                self.kept = {}
+            self.kept[sent] = found
 
     def _first(self, sent: bytes) -> Known | Literal[False]:
         """What an attribute is whose form is not known, slowly. Raises UnscannableError when it is not sound."""
@@ -169,6 +170,26 @@ def sound(tag: int, content: bytes) -> None:
         ExportTraceServiceRequest.FromString(message(0x0A, message(0x12, message(0x12, message(tag, content)))))
     except DecodeError as error:
         raise UnscannableError("a span cannot be read") from error
+
+
+def _all_are(form: _Form, alike: list[bytes]) -> bool:
+    """Whether attributes that begin as `form` does are certainly of it. A column of their bytes at a time."""
+    size, at, check, _ = form
+    if {*map(len, alike)} - {size}:
+        return False
+    together = b"".join(alike)
+    if check >= CHECK_NUMBER:
+        last = LAST if check == CHECK_NUMBER else LAST[1:]
+        return not together[size - 1 :: size].translate(None, last) and not any(
+            together[byte::size].translate(None, MORE) for byte in range(at, size - 1)
+        )
+    if check and (together[at - 1 :: size].count(size - at) != len(alike) or not together.isascii()):
+        return False
+    return check != CHECK_PLAIN or not (
+        b"\0" in together
+        or together[at::size].translate(None, PLAIN)
+        or together[size - 1 :: size].translate(None, PLAIN)
+    )
 
 
 def _looks_plain(sent: bytes, at: int) -> bool:

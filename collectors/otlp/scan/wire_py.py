@@ -40,6 +40,7 @@ ALL = itemgetter(slice(None))
 USUAL_LINK = re.compile(rb"\x0a\x10(.{16})\x12\x08(.{8})(?:\x35.{4})?", re.DOTALL).fullmatch
 """Two ids and perhaps flags: nearly all."""
 Key = tuple[int | Known, ...]
+_Place = tuple[int, int]
 
 
 class _Seen(NamedTuple):
@@ -109,43 +110,20 @@ class _Walk:
     def resource_spans(self, start: int, end: int, sent: Any) -> None:
         """One service's spans; `sent`: as protobuf's parser splits them."""
         body = self.body
-        resource, url = _only(body, start, end)
+        resource, url, begins, sizes = _parts(body, start, end)
         service = self.names.service(body[resource[0] : sum(resource)])
-        groups = iter(sent.scope_spans[:])
-        for tag, at, to in fields(body, start, end):
-            if tag == 0x12:
-                spans = next(groups).spans[:]
-                scope, scope_url = _only(body, at, to)
-                if spans:
-                    token = self.names.scope(service, body[scope[0] : sum(scope)])
-                    self.scopes.extend([len(self.scope_ranges)] * len(spans))
-                    self.scope_ranges.append((*resource, *scope, *url, *scope_url))
-                    first = len(self.places)
-                    self._find_spans(at, to)
-                    self._fixed(spans, first)
-                    self._judged(spans, first, token)
-
-    def _find_spans(self, i: int, end: int) -> None:
-        s, places, lengths = self.body, self.places, self.lengths
-        while i < end:
-            if s[i] == 0x12:
-                i += 1
-                size = s[i]
-                if size < 128:
-                    i += 1
-                elif s[i + 1] < 128:
-                    size += (s[i + 1] - 1) << 7
-                    i += 2
-                else:
-                    size, i = varint(s, i)
-                places.append(i)
-                lengths.append(size)
-                i += size
-            else:
-                tag, at, i = next(fields(s, i, end))
-                if tag == 0x12:  # written with more bytes than it needs
-                    places.append(at)
-                    lengths.append(i - at)
+        for group, at, size in zip(sent.scope_spans[:], begins, sizes, strict=True):
+            scope, scope_url, places, lengths = _parts(body, at, at + size)
+            if places:
+                token = self.names.scope(service, body[scope[0] : sum(scope)])
+                self.scopes.extend([len(self.scope_ranges)] * len(places))
+                self.scope_ranges.append((*resource, *scope, *url, *scope_url))
+                first = len(self.places)
+                self.places += places
+                self.lengths += lengths
+                spans = group.spans[:]
+                self._fixed(spans, first)
+                self._judged(spans, first, token)
 
     def _fixed(self, spans: Sequence[Any], first: int) -> None:
         """The columns of ids and times, and what is odd or wrong about them, a column at a time."""
@@ -329,17 +307,37 @@ class _Walk:
         )
 
 
-def _only(s: bytes, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Offset and length of a message's first field, which may be there once, and of its schema URL."""
+def _parts(s: bytes, i: int, end: int) -> tuple[_Place, _Place, list[int], list[int]]:
+    """Offset and length of a resource's or scope's description, which may be there once, and of its schema URL; then
+    where all begins that is grouped under it, and the lengths."""
     first = url = (0, 0)
-    for tag, at, to in fields(s, start, end):
-        if tag == 0x0A:
+    begins: list[int] = []
+    lengths: list[int] = []
+    while i < end:
+        if s[i] == 0x12:
+            size = s[i + 1]
+            i += 2
+            if size > 127:
+                if s[i] < 128:
+                    size += (s[i] - 1) << 7
+                    i += 1
+                else:
+                    size, i = varint(s, i - 1)
+            begins.append(i)
+            lengths.append(size)
+            i += size
+            continue
+        tag, at, i = next(fields(s, i, end))
+        if tag == 0x12:  # written with more bytes than it needs
+            begins.append(at)
+            lengths.append(i - at)
+        elif tag == 0x0A:
             if first[0]:
                 raise UnscannableError("a resource or scope in several parts")
-            first = at, to - at
+            first = at, i - at
         elif tag == 0x1A:
-            url = at, to - at
-    return first, url
+            url = at, i - at
+    return first, url, begins, lengths
 
 
 def _event(sent: bytes) -> tuple[bool, bool]:

@@ -43,17 +43,19 @@ class Handover:
         self._steps: list[_Step] = []
 
     def put(self, chunks: range, bodies: Iterable[bytes], columns: Iterable[SpanColumns], new: Flags) -> None:
-        """Keep a step: the requests whose new spans lie in these chunks now. The oldest go when it is too much."""
+        """Keep a step: the requests whose new spans lie in these chunks now.
+
+        Not when it is too much: what waits longest is taken next.
+        """
         columns = tuple(columns)
         cuts = np.cumsum([one.count for one in columns])[:-1]
         parts = tuple(map(Part, bodies, columns, np.split(new, cuts)))
         if not chunks:
             return
         with self._lock:
-            self._steps.append(_Step(chunks[0], chunks[-1], parts))
-            size = sum(step.size() for step in self._steps)
-            while size > KEPT_BYTES:
-                size -= self._steps.pop(0).size()
+            steps = [*self._steps, _Step(chunks[0], chunks[-1], parts)]
+            if sum(step.size() for step in steps) <= KEPT_BYTES:
+                self._steps = steps
 
     def forget(self) -> None:
         """The store changed behind our back: what its chunks are called may mean something else now."""

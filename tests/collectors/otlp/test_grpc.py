@@ -1,6 +1,7 @@
 """OTLP/gRPC as the specification has it, asked over a real connection."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,7 +34,10 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+COMPRESSIONS = pytest.mark.parametrize("compression", list(grpc.Compression))
+
+
+@COMPRESSIONS
 async def test_a_full_success_has_no_partial_success(
     channel: grpc.aio.Channel, sink: Sink, compression: grpc.Compression
 ) -> None:
@@ -53,7 +57,41 @@ async def test_bad_data_is_an_invalid_argument(channel: grpc.aio.Channel) -> Non
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_what_was_sent_as_gzip_is_kept_as_gzip(channel: grpc.aio.Channel, sink: Sink) -> None:
+    await TraceServiceStub(channel).Export(request(*[span()] * 20), compression=grpc.Compression.Gzip)
+    assert sink.batches[0].packed is not None
+    encoding, body = sink.batches[0].packed
+    assert encoding == "gzip"
+    assert gzip.decompress(body) == sink.batches[0].body
+
+
+async def test_a_broken_gzip_is_an_invalid_argument(channel: grpc.aio.Channel) -> None:
+    error = await refused(channel.unary_unary(EXPORT)(gzip.compress(request().SerializeToString())[:-9]))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_request_that_begins_like_a_compressed_one_is_read_as_it_is(
+    channel: grpc.aio.Channel, sink: Sink
+) -> None:
+    unheard_of = b"\x78\x9c\x01"  # a field of a later version of OTLP
+    await channel.unary_unary(EXPORT)(unheard_of + request().SerializeToString())
+    assert len(sink.spans) == 1
+
+
+async def test_a_bomb_is_stopped_by_the_budget_of_all_requests(sink: Sink) -> None:
+    receiver = OtlpReceiver(None, "127.0.0.1:0", max_bytes=3_000_000, in_flight_bytes=2_500_000)
+    bomb = request(span(attributes=[attribute("filler", "x" * 2_800_000)]))
+    async with (
+        running(receiver, sink),
+        grpc.aio.insecure_channel(f"127.0.0.1:{receiver.grpc_port}") as channel,
+    ):
+        error = await refused(TraceServiceStub(channel).Export(bomb, compression=grpc.Compression.Gzip))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        await TraceServiceStub(channel).Export(request())
+    assert len(sink.batches) == 1
+
+
+@COMPRESSIONS
 async def test_too_large_is_exhausted_without_an_invitation_to_try_again(
     channel: grpc.aio.Channel, sink: Sink, compression: grpc.Compression
 ) -> None:
