@@ -83,8 +83,7 @@ class Digester:
                 try:
                     mine = mine or claim.try_it()
                     if mine:
-                        busy = self._step()
-                        self._look_after()
+                        busy = self.step()
                     pause = 0.0
                 except Exception:
                     pause = min(LONGEST_PAUSE, max(LOOK_SECONDS, pause * 2))
@@ -116,8 +115,13 @@ class Digester:
         if left > 0 and not self._stopping:
             time.sleep(left)
 
-    def _step(self) -> bool:
-        """One step; True when more waits."""
+    def step(self) -> bool:
+        """One step, and what else has to be done by now; True when more waits."""
+        more = self._take_some()
+        self._look_after()
+        return more
+
+    def _take_some(self) -> bool:
         done = spans.digest(timezone.now())
         if done.requests:
             self._steps += 1
@@ -134,8 +138,8 @@ class Digester:
         """What time alone changes, and what grew untidy."""
         now = time.monotonic()
         if self._steps >= self._tidy_at:
-            self._tidy_at = self._steps + TIDY_STEPS
-            spans.tidy()
+            # Soon again after something was done: else what is merged most keeps the rest from ever being merged.
+            self._tidy_at = self._steps + (1 if spans.tidy() else TIDY_STEPS)
         if now >= self._recheck_at:
             self._recheck_at = now + RECHECK_SECONDS
             self._tell(spans.recheck(timezone.now()), set())

@@ -12,8 +12,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans
-from eventflow.store.models import ConsumerGroup, FlowRow
+from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
+from eventflow.store.spans.index import FAN_IN
 from eventflow.worker.digest import FLOOD_REQUESTS, Digester
 from tests.running import until
 
@@ -120,3 +121,12 @@ def test_what_waits_after_a_full_step_does_not_keep_flows_from_their_lines() -> 
     finally:
         digester.stop()
     assert listed == [STEP_REQUESTS, STEP_REQUESTS + FLOOD_REQUESTS]
+
+
+@pytest.mark.django_db
+def test_the_index_stays_in_few_runs_however_many_steps_are_taken() -> None:
+    digester = Digester(Listener().publish)
+    for number in range(2 * FAN_IN * FAN_IN):
+        spans.append([request(f"order-{number}", number)])
+        digester.step()
+    assert IndexRun.objects.count() < 2 * FAN_IN
