@@ -46,7 +46,7 @@ def refusals() -> Iterator[None]:
 
 def append(batches: Sequence[SpanBatch]) -> None:
     """Keep export requests. Durable when it returns; raises StoreBusy and keeps none of them otherwise."""
-    compressor = zstandard.ZstdCompressor(level=1)
+    compressor = zstandard.ZstdCompressor(level=-1)
     rows = []
     for batch in batches:
         encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
