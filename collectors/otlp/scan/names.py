@@ -3,6 +3,7 @@
 Bounded, whatever hostile senders call their attributes: what is too much is forgotten and asked again, or marked odd.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ class Names:
         self.search_keys = tuple(search_keys)
         # The usual ones first, so that no flood of others can leave them out.
         self.identities = [*LINK_IDENTITIES, *sorted(IDENTITIES.union(search_keys).difference(LINK_IDENTITIES))]
+        self._lock = threading.Lock()
         self.codes: dict[bytes, int] = {}
         self.link_identities = {name.encode(): index for index, name in enumerate(LINK_IDENTITIES)}
         self._services: dict[bytes, str] = {}
@@ -65,12 +67,14 @@ class Names:
 
     def position(self, name: str) -> int:
         """Where an identity's or searched key's name stands, the same for ever. ValueError when they are too many."""
-        if name in self.identities:
-            return self.identities.index(name)
-        if len(self.identities) >= MOST_IDENTITIES:
-            raise ValueError("too many names of identities")
-        self.identities.append(name)
-        return len(self.identities) - 1
+        # Requests are scanned in several threads: a name with two numbers would be looked for under the wrong one.
+        with self._lock:
+            if name in self.identities:
+                return self.identities.index(name)
+            if len(self.identities) >= MOST_IDENTITIES:
+                raise ValueError("too many names of identities")
+            self.identities.append(name)
+            return len(self.identities) - 1
 
     def service(self, resource: bytes) -> str:
         """The service that a resource names."""

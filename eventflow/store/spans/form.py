@@ -1,5 +1,6 @@
 """The wire format of what is stored, named by the settings: the store keeps requests and knows no protocol."""
 
+import threading
 from functools import lru_cache
 
 from django.conf import settings
@@ -7,6 +8,8 @@ from django.utils.module_loading import import_string
 
 from eventflow.domain.columns import Format
 from eventflow.store.spans.meaning import Meanings
+
+_making = threading.Lock()
 
 
 def form() -> Format:
@@ -20,11 +23,13 @@ def meanings() -> Meanings:
 
 
 def _chosen() -> tuple[Format, Meanings]:
-    return _form(
-        settings.EVENTFLOW_SPAN_FORMAT,
-        tuple(settings.EVENTFLOW_CORRELATION_KEYS),
-        tuple(settings.EVENTFLOW_SEARCH_KEYS),
-    )
+    # A cache makes two when two threads ask at once, and numbers of shapes and edges are those of one.
+    with _making:
+        return _form(
+            settings.EVENTFLOW_SPAN_FORMAT,
+            tuple(settings.EVENTFLOW_CORRELATION_KEYS),
+            tuple(settings.EVENTFLOW_SEARCH_KEYS),
+        )
 
 
 @lru_cache(maxsize=4)
