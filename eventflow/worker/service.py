@@ -96,8 +96,9 @@ class Service:
     async def run(self, web_socket: socket.socket | None) -> None:
         """Run until asked to stop; raises what made it fail."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        # Ctrl-C reaches all processes in a terminal: those that only receive end when the first one ends them.
+        loop.add_signal_handler(signal.SIGINT, (lambda: None) if settings.EVENTFLOW_RECEIVER else self.stop)
         async with AsyncExitStack() as stack:
             background: list[asyncio.Task[None]] = []
             if "web" in self.roles:

@@ -50,10 +50,10 @@ class FlowBrush extends HTMLElement {
     const plot = this.querySelector("[data-plot]");
     if (!this.#from || !plot) return;
     const to = this.#place(event);
-    if (!this.#box) {
+    if (!this.#box?.isConnected) {
       this.#box = document.createElement("div");
       this.#box.className = "hm-brush";
-      this.#box.setAttribute("data-live-ignore", "");
+      this.#box.setAttribute("data-live-own", "");
       plot.append(this.#box);
     }
     const [x, width] = [Math.min(this.#from.x, to.x), Math.abs(this.#from.x - to.x)];

@@ -9,6 +9,7 @@
 //                    page's own URL, asked for whole, with the element of that id picked out of it.
 // data-live-hold     while the pointer is in it, rows do not move: values change in place, new rows wait.
 // data-live-ignore   the element and what is in it belong to a script; data-live-keep="attr …" keeps single attributes.
+// data-live-own      on what a script added and the server does not know: it stays until the script takes it away.
 // data-needs-live    a button that is off while the connection is lost.
 //
 // After a region changed, `ef:refreshed` fires on it (bubbles). Content never comes over the socket.

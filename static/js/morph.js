@@ -9,6 +9,9 @@ const SCRIPT_CLASSES = ["cursor", "near"];
 /** @param {Node} node */
 const keyOf = (node) => (node instanceof Element ? node.id || node.getAttribute("data-key") || "" : "");
 
+/** What a script put there is the script's to take away. @param {Node} node */
+const isScripts = (node) => node instanceof Element && node.hasAttribute("data-live-own");
+
 /** @param {Node} a @param {Node} b */
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 
@@ -96,7 +99,7 @@ function children(from, to) {
       if (match && match.nodeName !== node.nodeName) match = null;
     } else {
       for (let look = cursor; look; look = look.nextSibling) {
-        if (keyOf(look)) continue;
+        if (keyOf(look) || isScripts(look)) continue;
         if (alike(look, node)) match = look;
         break;
       }
@@ -111,7 +114,7 @@ function children(from, to) {
   }
   while (cursor) {
     const next = cursor.nextSibling;
-    cursor.remove();
+    if (!isScripts(cursor)) cursor.remove();
     cursor = next;
   }
 }

@@ -133,3 +133,13 @@ def test_an_ingest_process_ends_when_the_first_one_is_gone(tmp_path: Path) -> No
         assert command is not None
         command.process.kill()
         until(lambda: not command.group(), 20, "the end of the second process")
+
+
+def test_ctrl_c_in_a_terminal_ends_all_ingest_processes_at_peace(tmp_path: Path) -> None:
+    with Eventflow(tmp_path / "data", env={"EVENTFLOW_INGEST_PROCESSES": "3"}) as eventflow:
+        command = eventflow.command
+        assert command is not None
+        os.killpg(command.process.pid, signal.SIGINT)
+        assert command.process.wait(20) == 0
+        assert not command.group()
+        assert "ended with" not in command.said

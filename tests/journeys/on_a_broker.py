@@ -45,6 +45,7 @@ class FaultsOnABroker:
         yield from _tab(browser, shop)
 
     def test_each_of_the_six_faults_shows_on_the_pages_and_is_made_good(self, shop: Demo, tab: Page) -> None:
+        both_consumers_have_begun(shop, tab)
         shop.fault("all", "on")
         poison_and_gift_cards_lie_among_the_dead_letters(shop, tab)
         a_doubled_order_shows_both_publications(shop, tab)
@@ -127,6 +128,12 @@ def a_forgotten_step_is_missing_in_its_flow(shop: Demo, tab: Page) -> None:
     expect(events.filter(has_text="payments.captured").first).to_be_visible(timeout=15 * SECONDS)
     for later in ("inventory.reserved", "orders.confirmed", "shipments.created"):
         expect(events.filter(has_text=later)).to_have_count(0)
+
+
+def both_consumers_have_begun(shop: Demo, tab: Page) -> None:
+    """Whoever was stopped before its first commit has no lag that anybody could know."""
+    for group in ("email", "shipping"):
+        expect(_lag_row(shop, tab, group)).not_to_contain_text("Unknown", timeout=60 * SECONDS)
 
 
 def the_slow_and_the_stopped_consumer_fall_behind(shop: Demo, tab: Page) -> None:

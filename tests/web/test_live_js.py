@@ -94,6 +94,15 @@ def test_what_was_opened_stays_open_and_what_scripts_own_is_left_alone(page: Pag
     assert '<details open=""><summary>t</summary></details><p data-live-ignore="">mine</p>' in done["html"]
 
 
+def test_what_a_script_added_stays_where_the_server_knows_nothing_of_it(page: Page) -> None:
+    done = morph(
+        page,
+        "<div><i>1</i><b data-live-own>mine</b></div>",
+        "<div><i>2</i><b>3</b></div>",
+    )
+    assert done["html"] == '<div><i>2</i><b>3</b><b data-live-own="">mine</b></div>'
+
+
 def test_the_cursor_of_a_list_and_a_drawings_own_transform_stay(page: Page) -> None:
     done = morph(
         page,
