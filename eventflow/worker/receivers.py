@@ -1,7 +1,7 @@
 """Processes of this machine that only receive spans, when EVENTFLOW_INGEST_PROCESSES asks for more than one.
 
-Each takes requests on the same ports into the inbox, each with files of its own to hand them on; this process digests
-them all. One that dies is started again, and what it had acknowledged is in the inbox. None outlives this process.
+Each takes requests on the same ports into the inbox and hands them on, scanned; this process digests them all. One that
+dies is started again, and what it had acknowledged is in the inbox. None outlives this process.
 """
 
 import asyncio

@@ -170,8 +170,7 @@ class Service:
         stack.push_async_callback(end)
         return task
 
-    @staticmethod
-    async def _start_receivers(stack: AsyncExitStack) -> "list[asyncio.Task[None]]":
+    async def _start_receivers(self, stack: AsyncExitStack) -> "list[asyncio.Task[None]]":
         count = settings.EVENTFLOW_INGEST_PROCESSES - 1
         await sync_to_async(record.source.forget_numbered)(_told_as(2).rpartition(" ")[0], count)
         if not count:
@@ -185,7 +184,11 @@ class Service:
             await asyncio.wait([task])
 
         stack.push_async_callback(end)
-        await others.all_listen()
+        # Whoever stops it now need not wait for those that cannot start.
+        listening, stopped = asyncio.create_task(others.all_listen()), asyncio.create_task(self._stop.wait())
+        _, waiting = await asyncio.wait([listening, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
         return [task]
 
     async def _collect(self, emit: Emit) -> None:

@@ -12,7 +12,7 @@ from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans as store
 from eventflow.store.models import Inbox
 from eventflow.store.spans import fresh
-from eventflow.store.spans.fresh import HandedOn
+from eventflow.store.spans.fresh import NAPS, HandedOn
 from tests.flow_factory import failed_order
 from tests.store.conftest import Run, finish
 from tests.store.pickled import Pickled, encode
@@ -54,17 +54,11 @@ def test_what_is_handed_on_is_taken_once_as_it_was(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_spans_of_one_shape_have_one_shape_when_handed_on(folder: Path) -> None:
-    sent = scanned()
-    assert sent.columns is not None
-    HandedOn(folder).add([(1, sent), (2, sent)])
-    columns = sent.columns.shapes
-    once, again = (taken[1].shapes if (taken := fresh.take(pk, NOW)) else b"" for pk in (1, 2))
-    before, after = [columns, once], [columns, again]
-    HandedOn(folder).add([(3, sent)])
-    restarted = fresh.take(3, NOW)
-    assert restarted is not None
-    assert before[1] == after[1] != restarted[1].shapes
+def test_one_shape_is_one_of_each_writer_and_never_of_two(folder: Path) -> None:
+    HandedOn(folder).add([(1, scanned()), (2, scanned())])
+    HandedOn(folder).add([(3, scanned())])
+    once, again, restarted = (taken[1].shapes if (taken := fresh.take(pk, NOW)) else b"" for pk in (1, 2, 3))
+    assert once == again != restarted
 
 
 def test_names_that_are_numbered_otherwise_here_keep_their_meaning(folder: Path) -> None:
@@ -92,12 +86,28 @@ def test_what_cannot_be_taken_is_none(folder: Path, damage: str) -> None:
     assert fresh.take(7, NOW) is None
 
 
-def test_what_nobody_takes_is_bounded(folder: Path, settings: Any) -> None:
-    handed_on = HandedOn(folder, most_bytes=3 * len(scanned().body), patience=0)
+def test_what_nobody_takes_is_bounded_and_waited_for_once(folder: Path) -> None:
+    naps: list[None] = []
+    handed_on = HandedOn(folder, most_bytes=3 * len(scanned().body), nap=lambda: naps.append(None))
     for pk in range(20):
         handed_on.add([(pk, scanned())])
-    assert 0 < len(list(folder.iterdir())) <= 3
+    assert 0 < len(list(folder.iterdir())) <= 4
     assert fresh.take(19, NOW) is not None
+    assert len(naps) == NAPS
+
+
+def test_a_writer_waits_for_a_digest_that_comes(folder: Path) -> None:
+    taken: list[int] = []
+
+    def digest() -> None:
+        taken.append(min(int(file.name) for file in folder.iterdir()))
+        assert fresh.take(taken[-1], NOW) is not None
+
+    handed_on = HandedOn(folder, most_bytes=3 * len(scanned().body), nap=digest)
+    for pk in range(20):
+        handed_on.add([(pk, scanned())])
+    left = [int(file.name) for file in folder.iterdir()]
+    assert sorted([*taken, *left]) == list(range(20)), "nothing was thrown away"
 
 
 def test_what_an_earlier_run_left_is_forgotten(folder: Path) -> None:

@@ -36,9 +36,7 @@ class Claim:
 
     def _asked(self, function: str) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {function}(%s)", [zlib.crc32(f"eventflow {self._name}".encode())]
-            )  # one of the two above
+            cursor.execute(f"SELECT {function}(%s)", [zlib.crc32(f"eventflow {self._name}".encode())])
             return bool(cursor.fetchone()[0])
 
 

@@ -25,8 +25,8 @@ from eventflow.domain.observations import SpanBatch
 from eventflow.store.spans.form import form
 
 FRESH_BYTES = 96 * 1024 * 1024
-PATIENCE = 0.5
-"""Seconds that senders wait when the digest falls behind."""
+NAPS, NAP_SECONDS = 250, 0.002
+"""How long senders wait when the digest falls behind."""
 _BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
 
 Request: TypeAlias = tuple[bytes, SpanColumns]
@@ -72,10 +72,12 @@ class HandedOn:
         self,
         folder: Path,
         most_bytes: int = FRESH_BYTES,
-        patience: float = PATIENCE,
         wire: Callable[[], Format] = form,
+        nap: Callable[[], None] = lambda: time.sleep(NAP_SECONDS),
     ) -> None:
-        self._folder, self._most_bytes, self._patience, self._form = folder, most_bytes, patience, wire
+        self._folder, self._most_bytes, self._form, self._nap = folder, most_bytes, wire, nap
+        self._taken = True
+        """Whether somebody took what was looked for last."""
         # Shapes mean something within one process only: this keeps one writer's apart from another's.
         self._salt = randbits(63)
         self._written: OrderedDict[int, int] = OrderedDict()
@@ -106,13 +108,18 @@ class HandedOn:
         self._bytes += self._written[pk]
 
     def _make_room(self) -> None:
-        """Wait for the digest to take some, for a while: what is thrown away would cost it more than we gain."""
-        end = time.monotonic() + self._patience
+        """Wait for the digest to take some, for a while: what is thrown away would cost it more than we gain.
+
+        Where none was taken meanwhile nobody waits again until one is: another machine may be the one that digests.
+        """
+        naps = NAPS if self._taken else 0
         while self._bytes > self._most_bytes:
             oldest = next(iter(self._written))
             path = self._folder / str(oldest)
-            if path.exists() and time.monotonic() < end:
-                time.sleep(0.002)
+            self._taken = not path.exists()
+            if not self._taken and naps:
+                naps -= 1
+                self._nap()
                 continue
             path.unlink(missing_ok=True)
             self._bytes -= self._written.pop(oldest)
