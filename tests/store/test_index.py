@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
-from eventflow.store.spans import ids, index
+from eventflow.store.spans import ids, index, runs
 from eventflow.store.spans.generation import OutdatedError
 
 pytestmark = pytest.mark.django_db
@@ -47,9 +47,9 @@ def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
 
 
 def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):
-    monkeypatch.setattr(index, "MERGE_ENTRIES", 4 * index.PAGE)
-    expected = fill(runs=2 * index.FAN_IN + 1, entries=700)
-    while index.merge():
+    monkeypatch.setattr(runs, "MERGE_ENTRIES", 4 * index.PAGE)
+    expected = fill(runs=2 * runs.FAN_IN + 1, entries=700)
+    while runs.merge():
         assert found(set(expected)) == expected
     assert sorted(IndexRun.objects.values_list("level", flat=True)) == [0, 1, 1]
     assert found(set(expected)) == expected
@@ -57,19 +57,19 @@ def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):
 
 
 def test_entries_of_chunks_that_are_gone_are_left_out_by_a_merge():
-    expected = fill(runs=index.FAN_IN, entries=200)
+    expected = fill(runs=runs.FAN_IN, entries=200)
     gone = set(Chunk.objects.order_by("id").values_list("id", flat=True)[:20])
     Chunk.objects.filter(pk__in=gone).delete()
-    index.merge()
+    runs.merge()
     assert found(set(expected)) == {one: left for one, where in expected.items() if (left := where - gone)}
 
 
 def test_a_merge_that_was_interrupted_is_begun_anew():
-    expected = fill(runs=index.FAN_IN, entries=200)
+    expected = fill(runs=runs.FAN_IN, entries=200)
     half = IndexRun.objects.create(level=1, entries=0, last_chunk=0, token=1, ready=False)
     IndexPage.objects.create(run=half, first=0, body=b"half written")
     assert found(set(expected)) == expected
-    index.merge()
+    runs.merge()
     assert not IndexRun.objects.filter(pk=half.pk).exists()
     assert found(set(expected)) == expected
 
@@ -83,11 +83,11 @@ def test_pages_that_are_no_longer_kept_are_read_again(monkeypatch):
 
 
 def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
-    expected = fill(runs=index.FAN_IN, entries=200)
+    expected = fill(runs=runs.FAN_IN, entries=200)
     look_up = index._look_up
 
     def late(*asked):
-        index.merge()
+        runs.merge()
         return look_up(*asked)
 
     monkeypatch.setattr(index, "_look_up", late)
@@ -97,15 +97,15 @@ def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
 def test_a_merge_whose_run_another_process_took_away_leaves_what_it_was_made_of():
     expected = fill(runs=3, entries=200)
     with pytest.raises(OutdatedError):
-        index.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, last_chunk=1)
+        runs.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, last_chunk=1)
     assert found(set(expected)) == expected
 
 
 def test_a_run_with_more_pages_than_go_at_a_time_goes_whole(monkeypatch):
-    monkeypatch.setattr(index, "DROPPED_PAGES", 2)
+    monkeypatch.setattr(runs, "DROPPED_PAGES", 2)
     expected = fill(runs=2, entries=3 * index.PAGE)
     first, second = IndexRun.objects.order_by("id").values_list("id", flat=True)
-    index.drop([first])
+    runs.drop([first])
     assert set(IndexPage.objects.values_list("run_id", flat=True)) == {second}
     newer = set(Chunk.objects.order_by("-id").values_list("id", flat=True)[:3])
     assert found(set(expected)) == {one: left for one, where in expected.items() if (left := where & newer)}

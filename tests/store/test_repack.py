@@ -5,7 +5,7 @@ import pytest
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, FlowRow, IndexRun
 from eventflow.store.queries import flows
-from eventflow.store.spans import index, repack
+from eventflow.store.spans import repack, runs
 from eventflow.store.spans.load import Reader
 from tests.flow_factory import consume, link, publish, trace
 from tests.store.support import NOW, digest, send
@@ -47,7 +47,7 @@ def test_small_chunks_are_packed_together_and_every_reader_sees_the_same():
     while store.tidy():
         pass
     assert Chunk.objects.count() < 10
-    assert IndexRun.objects.count() < 2 * index.FAN_IN
+    assert IndexRun.objects.count() < 2 * runs.FAN_IN
     assert sum(Chunk.objects.values_list("spans", flat=True)) == spans
     assert seen() == before
     assert store.waiting() == 0

@@ -14,7 +14,7 @@ from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
-from eventflow.store.spans.index import FAN_IN
+from eventflow.store.spans.runs import FAN_IN
 from eventflow.worker.digest import FLOOD_REQUESTS, Digester
 from tests.running import until
 

@@ -14,8 +14,8 @@ from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, ids
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
-from eventflow.store.spans.index import decompressed
 from eventflow.store.spans.keys import Ids, flows_of, messages_of, read_whole
+from eventflow.store.spans.page import decompressed
 from eventflow.store.spans.rows import select
 
 KEPT = 128

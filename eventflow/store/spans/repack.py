@@ -9,7 +9,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from eventflow.store.models import Chunk
-from eventflow.store.spans import form, generation, index, pack
+from eventflow.store.spans import form, generation, pack, runs
 from eventflow.store.spans.columns import Flags, Portion, together
 from eventflow.store.spans.generation import JUDGED, PACKED, SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
@@ -24,7 +24,7 @@ TOP_LEVEL = 3
 
 def tidy() -> int:
     """Merge runs of the index and pack small chunks together, one step of each. 0 when there was nothing to do."""
-    return index.merge() + together_again()
+    return runs.merge() + together_again()
 
 
 def together_again() -> int:

@@ -11,7 +11,7 @@ from django.db.models.functions import Length
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, IndexRun, LibraryCount, Rejected
-from eventflow.store.spans import generation, index, lines, slots
+from eventflow.store.spans import generation, lines, runs, slots
 from eventflow.store.spans.edges import SLOT_SECONDS
 from eventflow.store.spans.generation import SPANS
 from eventflow.store.spans.opened import opened
@@ -95,8 +95,8 @@ def _prune_step(chunks: QuerySet[Chunk]) -> int:
     with transaction.atomic():
         Chunk.objects.filter(pk__in=[pk for pk, _ in rows]).delete()
     oldest = Chunk.objects.aggregate(oldest=Min("id"))["oldest"]
-    runs = IndexRun.objects.filter(ready=True)
-    index.drop((runs if oldest is None else runs.filter(last_chunk__lt=oldest)).values_list("id", flat=True))
+    old = IndexRun.objects.filter(ready=True)
+    runs.drop((old if oldest is None else old.filter(last_chunk__lt=oldest)).values_list("id", flat=True))
     return sum(spans for _, spans in rows)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from eventflow.domain.edge import LENGTH
 from eventflow.store.models import EdgeSlot
 from eventflow.store.spans.columns import Ints
-from eventflow.store.spans.index import packed, unpacked
+from eventflow.store.spans.page import packed, unpacked
 from eventflow.store.spans.rows import chunks, insert
 
 COUNT, ERRORS, PROCESSING = 0, 1, 2
