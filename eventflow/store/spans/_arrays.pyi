@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eventflow.store.spans.kinds import U64, Flags, Ints
+from eventflow.store.spans.dtypes import U64, Flags, Ints
 
 def mixed(values: U64, salt: int) -> U64: ...
 def distinct(values: U64) -> tuple[Ints, Ints]: ...

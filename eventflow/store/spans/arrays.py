@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from eventflow.store.spans import arrays_py
-from eventflow.store.spans.kinds import U64, Flags, Ints
+from eventflow.store.spans.dtypes import U64, Flags, Ints
 
 if os.environ.get("EVENTFLOW_NATIVE") != "0" and find_spec("eventflow.store.spans._arrays") is not None:
     from eventflow.store.spans import _arrays as _best

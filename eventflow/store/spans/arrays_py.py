@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eventflow.store.spans.kinds import U64, Array, Flags, Ints
+from eventflow.store.spans.dtypes import U64, Array, Flags, Ints
 
 _LANE = 8
 _MIX = np.uint64(0xFF51AFD7ED558CCD)

@@ -10,7 +10,7 @@ import numpy as np
 
 from eventflow.domain.columns import SpanColumns
 from eventflow.store.spans.arrays import mixed
-from eventflow.store.spans.kinds import U32, U64, Array, Flags, Ints
+from eventflow.store.spans.dtypes import U32, U64, Array, Flags, Ints
 
 __all__ = ["U32", "U64", "Array", "Flags", "Ints", "Portion", "context_hashes", "mixed", "together", "trace_hashes"]
 

@@ -7,12 +7,12 @@ the lines, so that a crash in between repeats the work and skips none.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_summary import FlowStatus
-from eventflow.store.models import Chunk, FlowRow, Generation
+from eventflow.store.models import FlowRow, Generation
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
 from eventflow.store.spans.digest import handover, memory
@@ -20,13 +20,12 @@ from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
 from eventflow.store.spans.handover import parts_of
 from eventflow.store.spans.lines import status_code
 from eventflow.store.spans.load import Reader
-from eventflow.store.spans.opened import opened
+from eventflow.store.spans.opened import opened, sizes
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.window import window
 
 STEP_SPANS = 24_576
-EVERY = 2**31
 TRIES = 5
 SECOND = 1_000_000_000
 RECHECK_SECONDS = 16
@@ -66,7 +65,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
 def _next(last: int, limit: int) -> list[int]:
     """The chunks behind `last` with about so many spans, whole steps of the digest if they are known."""
     chunks, spans, end = [], 0, 0
-    for pk, number in _new_chunks(last, limit):
+    for pk, number in sizes(0, last, limit=limit):
         if spans >= limit and pk > end:
             break
         chunks.append(pk)
@@ -76,20 +75,9 @@ def _next(last: int, limit: int) -> list[int]:
     return chunks
 
 
-def _new_chunks(last: int, limit: int) -> list[tuple[int, int]]:
-    """The chunks behind `last`, with their numbers of spans."""
-    table = connection.ops.quote_name(Chunk._meta.db_table)
-    with connection.cursor() as cursor:
-        # In every step: building this with the ORM takes longer than the answer.
-        sql = f"SELECT id, spans FROM {table} WHERE id > %s AND level = 0 ORDER BY id LIMIT %s"  # noqa: S608  # our own table
-        cursor.execute(sql, [last, limit])
-        found: list[tuple[int, int]] = cursor.fetchall()
-        return found
-
-
 def waiting() -> int:
     """How many spans are stored whose flows have no line yet."""
-    return sum(spans for _, spans in _new_chunks(generation.current(JUDGED), EVERY))
+    return sum(spans for _, spans in sizes(0, generation.current(JUDGED)))
 
 
 def _touched(new: Collection[str], reader: Reader) -> set[str]:

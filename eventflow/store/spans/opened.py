@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from functools import cached_property, lru_cache
 
 import numpy as np
+from django.db import connection
 
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
@@ -19,6 +20,8 @@ from eventflow.store.spans.page import decompressed
 from eventflow.store.spans.rows import select
 
 KEPT = 128
+LAST = 2**63 - 1
+"""An id above all."""
 _lock = threading.Lock()
 
 
@@ -95,6 +98,16 @@ class Opened:
         if len(missing):
             self._spans.update(read_whole(self.portion, missing, self._form))
         return [self._spans[row] for row in rows.tolist()]
+
+
+def sizes(level: int, after: int, until: int = LAST, *, limit: int = LAST) -> list[tuple[int, int]]:
+    """The next chunks of a level behind the id `after`, by id: (id, how many spans it has)."""
+    table = connection.ops.quote_name(Chunk._meta.db_table)
+    sql = f"SELECT id, spans FROM {table} WHERE level = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s"  # noqa: S608  # our own table
+    with connection.cursor() as cursor:
+        # Asked in every step: building this with the ORM takes longer than the answer.
+        cursor.execute(sql, [level, after, until, limit])
+        return list(cursor.fetchall())
 
 
 def opened(chunks: Collection[int]) -> dict[int, Opened]:

@@ -6,14 +6,14 @@ Changes where spans lie and nothing else. One step is one transaction, bounded i
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import transaction
 
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, generation, pack, runs
 from eventflow.store.spans.columns import Flags, Portion, together
 from eventflow.store.spans.generation import JUDGED, PACKED, SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
-from eventflow.store.spans.opened import opened
+from eventflow.store.spans.opened import opened, sizes
 
 ENOUGH_CHUNKS = 64
 STEP_SPANS = 16_384
@@ -34,7 +34,7 @@ def together_again() -> int:
         seen = generation.current(PACKED + level)
         taken: list[int] = []
         spans, full = 0, False
-        for pk, number in _chunks(level, seen, judged):
+        for pk, number in sizes(level, seen, judged, limit=8 * ENOUGH_CHUNKS):
             full = bool(taken) and spans + number > STEP_SPANS
             if full:
                 break
@@ -52,16 +52,6 @@ def together_again() -> int:
                 return 0
         return len(taken)
     return 0
-
-
-def _chunks(level: int, after: int, until: int) -> list[tuple[int, int]]:
-    """The next chunks of a level, by id, and how many spans each has."""
-    table = connection.ops.quote_name(Chunk._meta.db_table)
-    sql = f"SELECT id, spans FROM {table} WHERE level = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s"  # noqa: S608  # our own table
-    with connection.cursor() as cursor:
-        # Asked after every step of the digest: building this with the ORM takes longer than the answer.
-        cursor.execute(sql, [level, after, until, 8 * ENOUGH_CHUNKS])
-        return list(cursor.fetchall())
 
 
 def repack(chunks: Sequence[int], level: int, keep: Callable[[Portion], Flags] | None = None) -> None:

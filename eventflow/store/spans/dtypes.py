@@ -1,4 +1,4 @@
-"""The kinds of arrays that the engine works with."""
+"""The types of the arrays that the engine works with: numpy's, by what they hold."""
 
 from typing import Any, TypeAlias
 
