@@ -139,6 +139,13 @@ def test_ctrl_c_in_a_terminal_ends_all_ingest_processes_at_peace(tmp_path: Path)
     with Eventflow(tmp_path / "data", env={"EVENTFLOW_INGEST_PROCESSES": "3"}) as eventflow:
         command = eventflow.command
         assert command is not None
+        before = ingest_processes(eventflow)
+        for pid in before:
+            os.kill(pid, signal.SIGINT)
+        time.sleep(1)
+        assert (ingest_processes(eventflow), listening(eventflow.otlp_http)) == (before, 2), (
+            "they wait for the first one"
+        )
         os.killpg(command.process.pid, signal.SIGINT)
         assert command.process.wait(20) == 0
         assert not command.group()

@@ -33,6 +33,13 @@ def test_letters_of_one_cause_are_one_group_with_its_first_and_last() -> None:
     assert group.letters.count() == 2
 
 
+def test_the_trend_of_a_cause_counts_its_letters_where_they_failed() -> None:
+    failed = [make.NOW - timedelta(minutes=ago) for ago in (59, 31, 30.5, 0)]
+    letters.record([make.observed_letter(failed_at=at) for at in failed], make.NOW)
+    (cause,) = reads.causes(reads.Filter(), make.NOW, trend_minutes=60, slots=20)
+    assert {slot: number for slot, number in enumerate(cause.trend) if number} == {0: 1, 9: 2, 19: 1}
+
+
 def test_the_news_name_the_flow() -> None:
     letter = make.observed_letter(correlation_id="order-1")
     assert letters.record([letter], make.NOW) == {"dead-letters", "flow:order-1"}

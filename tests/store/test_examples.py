@@ -30,12 +30,16 @@ def order(number: int, chance: random.Random, note: str = "") -> list[Span]:
     attempts = chance.randint(1, 3)
     for attempt in range(1, attempts + 1):
         begun = start + 10 * attempt + chance.randint(0, 5)
-        linked = {"links": [link(f"{number}", f"p{number}")]} if chance.random() < 0.5 else {}
+        # Joined by a link, by its parent, or by message id and time alone.
+        own = {"trace_name": f"{number} {attempt}"}
+        child = {"trace_name": f"{number}", "parent": f"p{number}"}
+        joined = chance.choice(
+            [own | {"links": [link(f"{number}", f"p{number}")]}, child, own | {"message_id": f"m-{number}"}]
+        )
         failed = {"error": ("CardError", "no answer", note)} if attempt < attempts else {}
         found.append(
             consume(f"c{number} {attempt}", begun, begun + 4, service="worker", from_="jobs", group="w",
-                    title="process jobs", attempt=attempt, trace_name=f"{number} {attempt}", message_id=f"m-{number}",
-                    **linked, **failed)
+                    title="process jobs", attempt=attempt, **joined, **failed)
         )  # fmt: skip
     return found
 

@@ -68,6 +68,7 @@ async def test_what_was_sent_as_gzip_is_kept_as_gzip(channel: grpc.aio.Channel, 
 async def test_a_broken_gzip_is_an_invalid_argument(channel: grpc.aio.Channel) -> None:
     error = await refused(channel.unary_unary(EXPORT)(gzip.compress(request().SerializeToString())[:-9]))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "gzip" in (error.details() or "")
 
 
 async def test_a_request_that_begins_like_a_compressed_one_is_read_as_it_is(
