@@ -27,6 +27,9 @@ from eventflow.store.spans.form import form
 FRESH_BYTES = 96 * 1024 * 1024
 NAPS, NAP_SECONDS = 250, 0.002
 """How long senders wait when the digest falls behind."""
+SLOWEST_SECONDS = 0.01
+"""How long each request waits where it is nearly full; half as full and less, none does."""
+HALF_FULL, NEARLY_FULL = 0.5, 0.95
 _BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
 
 Request: TypeAlias = tuple[bytes, SpanColumns]
@@ -34,29 +37,48 @@ Stored: TypeAlias = Iterable[tuple[int, SpanBatch]]
 
 
 class Fresh:
-    """The last requests of this process; the oldest go when it is too much."""
+    """The last requests of this process. The fuller it is, the longer senders wait for the digest."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = FRESH_BYTES, nap: Callable[[float], None] = time.sleep) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, datetime], Request] = OrderedDict()
-        self._bytes = 0
+        self._most_bytes, self._bytes, self._nap = most_bytes, 0, nap
+        self._taken = False
+        """Whether somebody takes what is kept: a command that only puts spans in has no digest."""
 
     def add(self, stored: Stored) -> None:
-        """Keep what is scanned already, by its id in the inbox."""
-        with self._lock:
-            for pk, batch in stored:
-                if batch.columns is not None:
+        """Keep what is scanned already, by its id in the inbox. When it is too much, the oldest go."""
+        for pk, batch in stored:
+            if batch.columns is not None:
+                self._wait()
+                with self._lock:
                     self._kept[pk, batch.received_at] = (batch.body, batch.columns)
                     self._bytes += len(batch.body)
-            while self._bytes > FRESH_BYTES:
-                _, (body, _) = self._kept.popitem(last=False)
-                self._bytes -= len(body)
+                    while self._bytes > self._most_bytes:
+                        _, (body, _) = self._kept.popitem(last=False)
+                        self._bytes -= len(body)
+
+    def _wait(self) -> None:
+        """For a while: to read again what is thrown away would cost the digest more than we gain.
+
+        Little by little, so that no sender has to wait for a whole step of the digest.
+        """
+        naps = NAPS
+        while self._taken and (full := self._bytes / self._most_bytes) > HALF_FULL:
+            self._nap(SLOWEST_SECONDS * (full - HALF_FULL) / HALF_FULL)
+            if full < NEARLY_FULL:
+                return
+            naps -= 1
+            if not naps:
+                # Nobody waits again until something is taken.
+                self._taken = False
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
         """Give a request away; None when it is not here."""
         with self._lock:
             found = self._kept.pop((pk, received_at), None)
             if found is not None:
+                self._taken = True
                 self._bytes -= len(found[0])
                 return found
         return None

@@ -1,0 +1,77 @@
+"""What waits for the digest in memory: senders are slowed down before any of it is thrown away, and never held up."""
+
+from eventflow.domain.observations import SpanBatch
+from eventflow.store.spans.fresh import NAPS, SLOWEST_SECONDS, Fresh
+from tests.flow_factory import failed_order
+from tests.store.pickled import Pickled, encode
+from tests.store.support import NOW
+
+BODY = encode(failed_order())
+ROOM = 20
+
+
+class Backlog:
+    """Room for `ROOM` requests, and whoever sends into it. Each nap is told to `digest`, if there is one."""
+
+    def __init__(self, *, digested: bool) -> None:
+        self.naps: list[float] = []
+        self.digested = digested
+        self.sent = self.taken = 0
+        self.fresh = Fresh(ROOM * len(BODY), self._nap)
+
+    def _nap(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        if self.digested:
+            self.take()
+
+    def send(self, requests: int) -> None:
+        for _ in range(requests):
+            self.fresh.add([(self.sent, SpanBatch(BODY, NOW, columns=Pickled().scan(BODY)))])
+            self.sent += 1
+
+    def take(self) -> None:
+        """The oldest, as the digest does."""
+        assert self.fresh.take(self.taken, NOW) is not None, "it was thrown away"
+        self.taken += 1
+
+
+def test_nobody_waits_while_it_is_half_full() -> None:
+    backlog = Backlog(digested=True)
+    backlog.send(1)
+    backlog.take()
+    backlog.send(ROOM // 2)
+    assert backlog.naps == []
+
+
+def test_the_fuller_the_longer_each_request_waits() -> None:
+    backlog = Backlog(digested=False)
+    backlog.send(1)
+    backlog.take()
+    backlog.send(ROOM - 2)
+    assert backlog.naps == sorted(backlog.naps)
+    assert 0 < backlog.naps[0] < backlog.naps[-1] < SLOWEST_SECONDS
+
+
+def test_nothing_is_thrown_away_while_a_digest_takes_some() -> None:
+    backlog = Backlog(digested=True)
+    backlog.send(1)
+    backlog.take()
+    backlog.send(10 * ROOM)
+    while backlog.taken < backlog.sent:
+        backlog.take()
+
+
+def test_without_a_digest_nobody_waits_and_the_oldest_go() -> None:
+    backlog = Backlog(digested=False)
+    backlog.send(3 * ROOM)
+    assert backlog.naps == []
+    kept = [pk for pk in range(backlog.sent) if backlog.fresh.take(pk, NOW)]
+    assert kept == list(range(2 * ROOM, 3 * ROOM))
+
+
+def test_a_digest_that_stopped_is_waited_for_once() -> None:
+    backlog = Backlog(digested=False)
+    backlog.send(1)
+    backlog.take()
+    backlog.send(10 * ROOM)
+    assert NAPS <= len(backlog.naps) <= NAPS + ROOM
