@@ -136,3 +136,11 @@ def test_a_full_disk_is_refused_and_works_again_when_there_is_room():
 @sqlite
 def test_a_locked_database_is_refused_in_time_and_works_again_afterwards(process):
     assert finish(process, "locked") == "refused in time, then taken\n"
+
+
+@sqlite
+@pytest.mark.django_db
+def test_what_is_deleted_is_not_written_once_more_with_zeros() -> None:
+    with connection.cursor() as cursor:
+        (mode,) = cursor.execute("PRAGMA secure_delete").fetchone()
+    assert mode != 1
