@@ -20,8 +20,10 @@ from eventflow.store.spans.keys import Keys
 from eventflow.store.spans.rows import insert
 
 CHUNK_SPANS = 512
-LEVEL = -1
-"""Of zstd: on spans as small as 1 and a fifth cheaper; 2 costs what 1 does and is a twentieth smaller."""
+COMPRESSION = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST, window_log=18, hash_log=15, min_match=6, target_length=1, write_content_size=True
+)
+"""On spans a quarter cheaper than zstd's level -1, a third cheaper than its level 1, and as small as both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         return Packed((), nothing, nothing)
     number, clusters = _clusters(portion, keys)
     order = rows[arrays.grouped(number[rows], clusters)]
-    compress = zstandard.ZstdCompressor(level=LEVEL).compress
+    compress = zstandard.ZstdCompressor(compression_params=COMPRESSION).compress
     chunks = []
     position = np.full(len(portion), -1, np.int64)
     requests = portion.request[order].astype("<u4")
