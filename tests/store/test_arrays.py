@@ -91,6 +91,13 @@ def test_texts_have_one_hash_wherever_they_lie(native: Any, bodies: list[bytes],
     assert len(set(found.tolist())) == len(set(texts))
 
 
+def test_no_text_has_the_hash_of_another_that_is_as_short(native: Any) -> None:
+    texts = [b"", *(bytes([one]) for one in range(256)), *(bytes([one, two]) for one in range(64) for two in range(64))]
+    at = np.zeros(len(texts), np.int64)
+    lengths = np.array([len(text) for text in texts], np.int64)
+    assert len(set(native.text_hashes(texts, np.arange(len(texts)), at, lengths).tolist())) == len(texts)
+
+
 def test_a_text_outside_of_its_body_is_refused(native: Any) -> None:
     for body, start, length in ((1, 0, 1), (-1, 0, 1), (0, 3, 1), (0, -1, 1), (0, 0, 4), (0, 0, -1)):
         with pytest.raises(IndexError):

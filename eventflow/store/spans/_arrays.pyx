@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 cdef uint64_t MIX = 0xFF51AFD7ED558CCDULL
 cdef uint64_t MIX2 = 0xC4CEB9FE1A85EC53ULL
+cdef uint64_t BEGIN = 0x9E3779B97F4A7C15ULL  # of a text: see arrays_py
 
 cdef extern from *:
     """
@@ -198,7 +199,7 @@ def text_hashes(bodies, const int64_t[::1] body, const int64_t[::1] start, const
             raise IndexError("outside of the body")
         here = PyBytes_AS_STRING(text) + start[at]
         left = length[at]
-        hash = _mixed(<uint64_t>left, 1)
+        hash = _mixed(<uint64_t>left, BEGIN)
         while left > 0:
             lane = 0
             memcpy(&lane, here, 8 if left >= 8 else left)

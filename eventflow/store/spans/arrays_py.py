@@ -7,6 +7,8 @@ import numpy as np
 from eventflow.store.spans.dtypes import U64, Array, Flags, Ints
 
 _LANE = 8
+_BEGIN = 0x9E3779B97F4A7C15
+"""Salts a length: with a small one the hash of a short text is that of another or of none."""
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(32)
@@ -102,7 +104,7 @@ def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) 
     buffer = b"".join((*bodies, bytes(_LANE)))
     lanes: U64 = np.ndarray(len(buffer) - _LANE + 1, "<u8", buffer, strides=(1,))
     at = begins[body] + start
-    found = mixed(length.astype(np.uint64), 1)
+    found = mixed(length.astype(np.uint64), _BEGIN)
     for offset in range(0, int(length.max(initial=0)), _LANE):
         longer = np.flatnonzero(length > offset)
         left = np.minimum(length[longer] - offset, _LANE).astype(np.uint64)
