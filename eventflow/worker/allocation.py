@@ -11,12 +11,15 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's names for `mallopt`, malloc.h."""
 KEPT_BYTES = 256 * 1024 * 1024
 """Freed memory is kept up to this, and only larger pieces are fetched by themselves."""
+YOUNG = 50_000
+"""New objects after which Python looks for cycles among them; its own 700 come with each request for a page."""
 
 
 def settle() -> None:
     """When all modules are loaded, before the work begins. Elsewhere than on glibc it does what it can."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
