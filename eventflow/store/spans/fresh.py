@@ -24,7 +24,7 @@ from eventflow.domain.columns import Format, SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.spans.form import form
 
-FRESH_BYTES = 96 * 1024 * 1024
+FRESH_BYTES = 48 * 1024 * 1024
 NAPS, NAP_SECONDS = 250, 0.002
 """How long senders wait when the digest falls behind."""
 SLOWEST_SECONDS = 0.01
