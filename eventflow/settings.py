@@ -64,6 +64,8 @@ EVENTFLOW_INGEST_TOKENS = _list("EVENTFLOW_INGEST_TOKENS")
 EVENTFLOW_INGEST_PROCESSES = max(1, int(_number("EVENTFLOW_INGEST_PROCESSES", 1)))
 # Which of the receiving ones this is; set by the first one, which is 0, for those that it starts.
 EVENTFLOW_RECEIVER = int(os.environ.get("EVENTFLOW_RECEIVER", "0"))
+# Descriptors that it leaves to such a one: with these it hands on what it took in.
+EVENTFLOW_HANDED_ON = tuple(map(int, _list("EVENTFLOW_HANDED_ON")))
 EVENTFLOW_SOURCES = _list("EVENTFLOW_SOURCES")
 EVENTFLOW_POLL_SECONDS = _number("EVENTFLOW_POLL_SECONDS", 2)
 # What each broker may be asked, a second on average; whoever costs more is looked at less often.

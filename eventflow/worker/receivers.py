@@ -10,10 +10,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from django.conf import settings
+
+from eventflow.store import spans
 
 START_SECONDS, STOP_SECONDS = 30, 10
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -43,27 +45,37 @@ class Receivers:
     async def _keep_running(self, number: int) -> None:
         pause = FIRST_PAUSE
         while True:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(settings.BASE_DIR / "manage.py"),
-                "up",
-                "--roles",
-                "ingest",
-                env=os.environ | {"EVENTFLOW_RECEIVER": str(number), "EVENTFLOW_ZIPKIN": "off"},
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
             begun = asyncio.get_running_loop().time()
-            try:
-                await self._listen_to(number, process)
-                code = await process.wait()
-            except asyncio.CancelledError:
-                await _end(process)
-                raise
+            with spans.channel() as descriptors:
+                code = await self._run_once(number, descriptors)
             pause = FIRST_PAUSE if asyncio.get_running_loop().time() - begun > LONGEST_PAUSE else pause
             log.error("receiving process %d ended with %d; it is started again in %.0f s", number, code, pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def _run_once(self, number: int, descriptors: Sequence[int]) -> int:
+        own = {
+            "EVENTFLOW_RECEIVER": str(number),
+            "EVENTFLOW_HANDED_ON": ",".join(map(str, descriptors)),
+            "EVENTFLOW_ZIPKIN": "off",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(settings.BASE_DIR / "manage.py"),
+            "up",
+            "--roles",
+            "ingest",
+            env=os.environ | own,
+            pass_fds=descriptors,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            await self._listen_to(number, process)
+            return await process.wait()
+        except asyncio.CancelledError:
+            await _end(process)
+            raise
 
     async def _listen_to(self, number: int, process: asyncio.subprocess.Process) -> None:
         """Each line is a list of topics; the first comes when it told that it listens."""

@@ -175,7 +175,6 @@ class Service:
         await sync_to_async(record.source.forget_numbered)(_told_as(2).rpartition(" ")[0], count)
         if not count:
             return []
-        spans.begin_handing_on()
         others = receivers.Receivers(count, news.publish)
         task = asyncio.create_task(others.run())
 

@@ -1,10 +1,12 @@
-"""A process of its own to be killed: `python -m tests.store.crash prepare | send | kill SEED ROUNDS | claim | report`.
+"""A process of its own to be killed: `python -m tests.store.crash prepare | send | give | kill SEED ROUNDS | report`, …
 
-Uses the database of the environment. `send` prints a number after each acknowledged request; `kill` forks digesting
-children and kills each with SIGKILL at a random moment; `report` prints what a reader sees, as JSON.
+Uses the database of the environment. `send` prints a number after each acknowledged request; `give` hands requests on;
+`kill` forks digesting children and kills each with SIGKILL at a random moment; `report` prints what a reader sees, as
+JSON.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -28,10 +30,11 @@ from eventflow.domain.observations import Span, SpanBatch  # noqa: E402
 from eventflow.store import spans as store  # noqa: E402
 from eventflow.store.models import Chunk, FlowRow, Inbox  # noqa: E402
 from eventflow.store.queries import topology  # noqa: E402
-from eventflow.store.spans import inbox  # noqa: E402
+from eventflow.store.spans import fresh, handed_on, inbox  # noqa: E402
 from eventflow.store.spans.opened import opened  # noqa: E402
 from tests.flow_factory import at, failed_order, trace  # noqa: E402
-from tests.store.pickled import encode  # noqa: E402
+from tests.store.pickled import Pickled, encode  # noqa: E402
+from tests.store.support import numbered  # noqa: E402
 
 settings.EVENTFLOW_SPAN_FORMAT = "tests.store.pickled.Pickled"
 
@@ -93,6 +96,14 @@ def kill(seed: int, rounds: int) -> None:
     print(sent, flush=True)
 
 
+def give_for_ever() -> None:
+    """As a process that only receives, hand requests on; all of them, however long the test takes."""
+    handed_on.NAPS = 10_000
+    columns = Pickled().scan(encode(failed_order()))
+    for pk in itertools.count():
+        fresh.add([(pk, SpanBatch(numbered(pk), NOW, columns=columns))])
+
+
 async def meet_a_lock() -> None:
     """Another connection holds the write lock: the submission is refused while senders still wait for an answer."""
     inbox.LOCK_MILLISECONDS = 300
@@ -144,6 +155,8 @@ if __name__ == "__main__":
             call_command("migrate", verbosity=0)
         case ["send"]:
             send_for_ever()
+        case ["give"]:
+            give_for_ever()
         case ["digest"]:
             while store.digest(NOW).requests or store.judge(NOW):
                 pass

@@ -1,5 +1,6 @@
 """Spans into the store and out of it, for the store's tests."""
 
+import random
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +21,11 @@ def batch(spans: Iterable[Span]) -> SpanBatch:
 
 def send(spans: Iterable[Span]) -> None:
     store.append([batch(spans)])
+
+
+def numbered(pk: int) -> bytes:
+    """A body that no other request has."""
+    return random.Random(pk).randbytes(1_000 + pk * 3_700 % 40_000)
 
 
 def digest(now: datetime = NOW) -> store.Digested:

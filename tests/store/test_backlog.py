@@ -1,7 +1,8 @@
 """What waits for the digest in memory: senders are slowed down before any of it is thrown away, and never held up."""
 
 from eventflow.domain.observations import SpanBatch
-from eventflow.store.spans.fresh import NAPS, SLOWEST_SECONDS, Fresh
+from eventflow.store.spans.fresh import SLOWEST_SECONDS, Fresh
+from eventflow.store.spans.handed_on import NAPS
 from tests.flow_factory import failed_order
 from tests.store.pickled import Pickled, encode
 from tests.store.support import NOW

@@ -24,7 +24,7 @@ sent again changes nothing; spans may arrive in any order. Never: a broker, a pr
 
 from eventflow.store.spans.claim import Claim
 from eventflow.store.spans.digest import Digested, digest
-from eventflow.store.spans.fresh import begin_handing_on
+from eventflow.store.spans.fresh import channel
 from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth
 from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
@@ -39,8 +39,8 @@ __all__ = [
     "GroupCommit",
     "StoreBusy",
     "append",
-    "begin_handing_on",
     "belonging",
+    "channel",
     "compact",
     "consumers_of",
     "digest",

@@ -1,39 +1,25 @@
 """Requests just stored, with their columns, so that the digest needs not read and scan them again.
 
-Kept in memory, or handed on in files to another process, the one that digests. Bounded; never the only place of
+Kept in memory, or handed on to another process, the one that digests (handed_on.py). Bounded; never the only place of
 anything: what is not here is read from the inbox, with the same result.
 """
 
-import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import fields, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
-from secrets import randbits
-from typing import TypeAlias
 
-import numpy as np
 from django.conf import settings
 
-from eventflow.domain.columns import Format, SpanColumns
-from eventflow.domain.observations import SpanBatch
-from eventflow.store.spans.form import form
+from eventflow.store.spans.handed_on import NAPS, Giver, Request, Stored, Takers, giver
 
 FRESH_BYTES = 48 * 1024 * 1024
-NAPS, NAP_SECONDS = 250, 0.002
-"""How long senders wait when the digest falls behind."""
 SLOWEST_SECONDS = 0.01
 """How long each request waits where it is nearly full; half as full and less, none does."""
 HALF_FULL, NEARLY_FULL = 0.5, 0.95
-_BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
-
-Request: TypeAlias = tuple[bytes, SpanColumns]
-Stored: TypeAlias = Iterable[tuple[int, SpanBatch]]
 
 
 class Fresh:
@@ -84,146 +70,33 @@ class Fresh:
         return None
 
 
-class HandedOn:
-    """Files in a folder, one per request: written by processes that only receive, taken by the one that digests.
-
-    A file is a line of JSON (when it was received, the names that its columns refer to, lengths), then the buffers.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        most_bytes: int = FRESH_BYTES,
-        wire: Callable[[], Format] = form,
-        nap: Callable[[], None] = lambda: time.sleep(NAP_SECONDS),
-    ) -> None:
-        self._folder, self._most_bytes, self._form, self._nap = folder, most_bytes, wire, nap
-        self._taken = True
-        """Whether somebody took what was looked for last."""
-        # Shapes mean something within one process only: this keeps one writer's apart from another's.
-        self._salt = randbits(63)
-        self._written: OrderedDict[int, int] = OrderedDict()
-        self._bytes = 0
-
-    def clear(self) -> None:
-        """Begin anew: what an earlier run left is of no use."""
-        self._folder.mkdir(exist_ok=True, mode=0o700)
-        for left in self._folder.iterdir():
-            left.unlink(missing_ok=True)
-
-    def add(self, stored: Stored) -> None:
-        """Hand on what is scanned already. A full disk is no reason to fail: the inbox has it."""
-        names = list(self._form().names)
-        with suppress(OSError):
-            for pk, batch in stored:
-                if batch.columns is not None:
-                    self._make_room()
-                    self._write(pk, _packed(batch, batch.columns, names, self._salt))
-
-    def _write(self, pk: int, parts: Sequence[bytes]) -> None:
-        # Under another name until it is whole.
-        beside = self._folder / f"{pk}.part"
-        with beside.open("wb") as file:
-            file.writelines(parts)
-        beside.rename(self._folder / str(pk))
-        self._written[pk] = sum(map(len, parts))
-        self._bytes += self._written[pk]
-
-    def _make_room(self) -> None:
-        """Wait for the digest to take some, for a while: what is thrown away would cost it more than we gain.
-
-        Where none was taken meanwhile nobody waits again until one is: another machine may be the one that digests.
-        """
-        naps = NAPS if self._taken else 0
-        while self._bytes > self._most_bytes:
-            oldest = next(iter(self._written))
-            path = self._folder / str(oldest)
-            self._taken = not path.exists()
-            if not self._taken and naps:
-                naps -= 1
-                self._nap()
-                continue
-            path.unlink(missing_ok=True)
-            self._bytes -= self._written.pop(oldest)
-
-    def take(self, pk: int, received_at: datetime) -> Request | None:
-        """Give a request away; None when it is not here."""
-        path = self._folder / str(pk)
-        with suppress(OSError, ValueError):
-            body = path.read_bytes()
-            path.unlink(missing_ok=True)
-            return _unpacked(body, received_at, self._form())
-        return None
-
-
-def _packed(batch: SpanBatch, columns: SpanColumns, names: Sequence[str], salt: int) -> list[bytes]:
-    buffers = [getattr(columns, name) for name in _BUFFERS]
-    head = {
-        "received_at": batch.received_at.isoformat(),
-        "names": names,
-        "salt": salt,
-        "count": columns.count,
-        "scope_ranges": columns.scope_ranges,
-        "lengths": [len(batch.body), *map(len, buffers)],
-    }
-    return [json.dumps(head).encode(), b"\n", batch.body, *buffers]
-
-
-def _unpacked(packed: bytes, received_at: datetime, wire: Format) -> Request | None:
-    at = packed.index(b"\n") + 1
-    head = json.loads(packed[:at])
-    if head["received_at"] != received_at.isoformat():
-        return None
-    parts = []
-    for length in head["lengths"]:
-        parts.append(packed[at : at + length])
-        at += length
-    if at != len(packed):
-        raise ValueError("this is not all of a request")
-    ranges = tuple(map(tuple, head["scope_ranges"]))
-    columns = SpanColumns(count=head["count"], scope_ranges=ranges, **dict(zip(_BUFFERS, parts[1:], strict=True)))
-    salted = replace(columns, shapes=_salted(columns.shapes, head["salt"]))
-    return parts[0], _renamed(salted, head["names"], wire)
-
-
-def _salted(shapes: bytes, salt: int) -> bytes:
-    return (np.frombuffer(shapes, "<u8") ^ np.uint64(salt)).tobytes()
-
-
-def _renamed(columns: SpanColumns, names: Sequence[str], wire: Format) -> SpanColumns:
-    """The columns with this process's numbers for names: each numbers them as it meets them."""
-    here = np.array([wire.position(name) for name in names], "<u4")
-    if np.array_equal(here, np.arange(len(here))):
-        return columns
-    return replace(
-        columns,
-        ident_names=here[np.frombuffer(columns.ident_names, "<u4")].tobytes(),
-        value_names=here[np.frombuffer(columns.value_names, "<u4")].tobytes(),
-    )
-
-
 _kept = Fresh()
+_takers = Takers()
 
 
-@lru_cache(maxsize=4)
-def handed_on(data: Path) -> HandedOn:
-    """What the ingest processes on this folder hand on."""
-    return HandedOn(data / "handed-on")
+@lru_cache(maxsize=1)
+def _giver(descriptors: tuple[int, ...]) -> Giver | None:
+    return giver(descriptors)
 
 
-def begin_handing_on() -> None:
-    """In the process that digests, before the others start."""
-    handed_on(settings.EVENTFLOW_DATA).clear()
+def channel() -> AbstractContextManager[tuple[int, ...]]:
+    """In the process that digests, around one that only receives: what that one needs as EVENTFLOW_HANDED_ON."""
+    return _takers.channel()
 
 
 def add(stored: Stored) -> None:
     """Keep these for the digest, wherever it runs."""
-    (handed_on(settings.EVENTFLOW_DATA) if settings.EVENTFLOW_RECEIVER else _kept).add(stored)
+    if not settings.EVENTFLOW_RECEIVER:
+        _kept.add(stored)
+    elif to := _giver(settings.EVENTFLOW_HANDED_ON):
+        to.add(stored)
 
 
 def take(pk: int, received_at: datetime) -> Request | None:
     """Give a request away; None when it is not here."""
-    found = _kept.take(pk, received_at)
-    if found is None and settings.EVENTFLOW_INGEST_PROCESSES > 1:
-        return handed_on(settings.EVENTFLOW_DATA).take(pk, received_at)
-    return found
+    return _kept.take(pk, received_at) or _takers.take(pk, received_at)
+
+
+def forget_before(pk: int) -> None:
+    """Whoever takes saw no older one in the inbox: what others handed on of those gives its room back."""
+    _takers.forget_before(pk)
