@@ -34,7 +34,7 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-JUDGE_STEPS, FLOOD_REQUESTS = 16, 64
+JUDGE_STEPS, FLOOD_REQUESTS = 16, 32
 """Lines are written after so many steps only, while more than so many requests wait: spans first."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200

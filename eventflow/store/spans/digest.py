@@ -115,8 +115,7 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
 def _take(now: datetime, limit: int) -> _Taken:
     taken = _Taken()
     rows = list(Inbox.objects.order_by("id").values_list("id", "received_at")[:limit])
-    if rows:
-        fresh.forget_before(rows[0][0])
+    fresh.forget_before(rows[0][0] if rows else 0)
     for pk, received_at in rows:
         taken.ids.append(pk)
         kept = fresh.take(pk, received_at)

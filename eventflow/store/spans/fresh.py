@@ -14,60 +14,68 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from eventflow.store.spans.handed_on import NAPS, Giver, Request, Stored, Takers, giver
+from eventflow.store.spans.handed_on import Giver, Request, Stored, Takers, giver
 
 FRESH_BYTES = 48 * 1024 * 1024
-SLOWEST_SECONDS = 0.01
-"""How long each request waits where it is nearly full; half as full and less, none does."""
+NAPS, SLOWEST_SECONDS = 50, 0.01
+"""How often, and how long each time, a request waits where it is full; half as full and less, none does."""
 HALF_FULL, NEARLY_FULL = 0.5, 0.95
 
 
 class Fresh:
-    """The last requests of this process. The fuller it is, the longer senders wait for the digest."""
+    """The requests of this process that wait for its digest. The fuller it is, the longer senders wait, too."""
 
     def __init__(self, most_bytes: int = FRESH_BYTES, nap: Callable[[float], None] = time.sleep) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, datetime], Request] = OrderedDict()
         self._most_bytes, self._bytes, self._nap = most_bytes, 0, nap
-        self._taken = False
-        """Whether somebody takes what is kept: a command that only puts spans in has no digest."""
+        self._digested = False
+        """Whether somebody digests here: a command that only puts spans in waits for nobody."""
 
     def add(self, stored: Stored) -> None:
-        """Keep what is scanned already, by its id in the inbox. When it is too much, the oldest go."""
+        """Keep what is scanned already, by its id in the inbox.
+
+        What finds no room is left out, not what is here: that is what the digest asks for next.
+        """
         for pk, batch in stored:
             if batch.columns is not None:
                 self._wait()
                 with self._lock:
-                    self._kept[pk, batch.received_at] = (batch.body, batch.columns)
-                    self._bytes += len(batch.body)
-                    while self._bytes > self._most_bytes:
-                        _, (body, _) = self._kept.popitem(last=False)
-                        self._bytes -= len(body)
+                    if self._bytes < self._most_bytes:
+                        self._kept[pk, batch.received_at] = (batch.body, batch.columns)
+                        self._bytes += len(batch.body)
 
     def _wait(self) -> None:
-        """For a while: to read again what is thrown away would cost the digest more than we gain.
+        """For a while: to read again what finds no room would cost the digest more than we gain.
 
         Little by little, so that no sender has to wait for a whole step of the digest.
         """
         naps = NAPS
-        while self._taken and (full := self._bytes / self._most_bytes) > HALF_FULL:
+        while self._digested and (full := self._bytes / self._most_bytes) > HALF_FULL:
             self._nap(SLOWEST_SECONDS * (full - HALF_FULL) / HALF_FULL)
             if full < NEARLY_FULL:
                 return
             naps -= 1
             if not naps:
-                # Nobody waits again until something is taken.
-                self._taken = False
+                # Nobody waits again until the digest asks for something.
+                self._digested = False
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
         """Give a request away; None when it is not here."""
         with self._lock:
             found = self._kept.pop((pk, received_at), None)
             if found is not None:
-                self._taken = True
                 self._bytes -= len(found[0])
                 return found
         return None
+
+    def forget_before(self, pk: int) -> None:
+        """The digest looks for none older than this."""
+        with self._lock:
+            self._digested = True
+            while self._kept and next(iter(self._kept))[0] < pk:
+                _, (body, _) = self._kept.popitem(last=False)
+                self._bytes -= len(body)
 
 
 _kept = Fresh()
@@ -98,5 +106,6 @@ def take(pk: int, received_at: datetime) -> Request | None:
 
 
 def forget_before(pk: int) -> None:
-    """Whoever takes saw no older one in the inbox: what others handed on of those gives its room back."""
+    """Whoever takes saw no older one in the inbox: what is kept of those gives its room back."""
+    _kept.forget_before(pk)
     _takers.forget_before(pk)
