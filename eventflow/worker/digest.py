@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 from django.utils import timezone
 
 from eventflow.domain.observations import Span
@@ -30,6 +30,8 @@ GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 LONGEST_GATHER, STEP_TIMES = 0.35, 5
 """Up to the first, so many times as long as the last step took: what is left belongs to the pages."""
+GLANCE_SECONDS = 0.1
+"""How often meanwhile a flood is looked for."""
 RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
@@ -81,6 +83,7 @@ class Digester:
                 begun = time.monotonic()
                 busy = False
                 try:
+                    spans.commit_without_disk()
                     mine = mine or claim.try_it()
                     if mine:
                         busy = self.step()
@@ -110,10 +113,12 @@ class Digester:
             time.sleep(min(left, LOOK_SECONDS))
 
     def _gather(self, until: float) -> None:
-        """Let what comes in a bunch come together."""
-        left = until - time.monotonic()
-        if left > 0 and not self._stopping:
-            time.sleep(left)
+        """Let what comes in a bunch come together, unless it is a flood."""
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, GLANCE_SECONDS))
+            with suppress(Error):
+                if spans.more_wait_than(FLOOD_REQUESTS):
+                    return
 
     def step(self) -> bool:
         """One step, and what else has to be done by now; True when more waits."""
@@ -128,7 +133,7 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        if done.full and self._steps % JUDGE_STEPS and spans.inbox_depth() > FLOOD_REQUESTS:
+        if done.full and self._steps % JUDGE_STEPS and spans.more_wait_than(FLOOD_REQUESTS):
             return True
         keys = spans.judge(timezone.now())
         self._tell(keys, set())

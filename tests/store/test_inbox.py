@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -144,3 +145,32 @@ def test_what_is_deleted_is_not_written_once_more_with_zeros() -> None:
     with connection.cursor() as cursor:
         (mode,) = cursor.execute("PRAGMA secure_delete").fetchone()
     assert mode != 1
+
+
+@pytest.mark.django_db
+def test_what_waits_is_told_to_be_more_than_a_number() -> None:
+    store.append([batch(failed_order()) for _ in range(3)])
+    assert [store.more_wait_than(number) for number in (0, 2, 3, 4)] == [True, True, False, False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_commits_of_who_digests_need_not_wait_for_the_disk() -> None:
+    asked, safe, quick = (
+        ("PRAGMA synchronous", 2, 1) if connection.vendor == "sqlite" else ("SHOW synchronous_commit", "on", "off")
+    )
+
+    def how(*, digests: bool) -> object:
+        try:
+            if digests:
+                store.commit_without_disk()
+            with connection.cursor() as cursor:
+                cursor.execute(asked)
+                return cursor.fetchone()[0]
+        finally:
+            connection.close()
+
+    def in_a_thread(*, digests: bool) -> object:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(how, digests=digests).result()
+
+    assert [in_a_thread(digests=digests) for digests in (False, True, False)] == [safe, quick, safe]

@@ -124,6 +124,15 @@ def test_what_waits_after_a_full_step_does_not_keep_flows_from_their_lines() -> 
 
 
 @pytest.mark.django_db
+def test_a_flood_is_not_waited_for_to_grow() -> None:
+    digester = Digester(Listener().publish)
+    end = time.monotonic() + 60
+    spans.append([request(f"order-{number}", number) for number in range(FLOOD_REQUESTS + 1)])
+    digester._gather(end)
+    assert time.monotonic() < end
+
+
+@pytest.mark.django_db
 def test_the_index_stays_in_few_runs_however_many_steps_are_taken() -> None:
     digester = Digester(Listener().publish)
     for number in range(2 * FAN_IN * FAN_IN):

@@ -23,9 +23,9 @@ sent again changes nothing; spans may arrive in any order. Never: a broker, a pr
 """
 
 from eventflow.store.spans.claim import Claim
-from eventflow.store.spans.digest import Digested, digest
+from eventflow.store.spans.digest import Digested, commit_without_disk, digest
 from eventflow.store.spans.fresh import channel
-from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth
+from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth, more_wait_than
 from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
 from eventflow.store.spans.repack import tidy
@@ -41,12 +41,14 @@ __all__ = [
     "append",
     "belonging",
     "channel",
+    "commit_without_disk",
     "compact",
     "consumers_of",
     "digest",
     "flow_spans",
     "inbox_depth",
     "judge",
+    "more_wait_than",
     "prune",
     "recheck",
     "refresh_flows",

@@ -68,6 +68,11 @@ def inbox_depth() -> int:
     return Inbox.objects.count()
 
 
+def more_wait_than(number: int) -> bool:
+    """Whether more requests than that are acknowledged and not digested yet. Unlike a count quick for however many."""
+    return Inbox.objects.order_by("id")[number : number + 1].exists()
+
+
 @dataclass(slots=True)
 class _Waiting:
     batches: Sequence[SpanBatch]

@@ -4,8 +4,10 @@ A chunk's body is an ordinary OTLP export request. Packing changes no span and d
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import zstandard
@@ -26,23 +28,34 @@ COMPRESSION = zstandard.ZstdCompressionParameters(
 """On spans a quarter cheaper than zstd's level -1, a third cheaper than its level 1, and as small as both."""
 
 
+Gathered: TypeAlias = "bytes | bytearray | memoryview[int]"
+"""A list of one of these alone is none of those that zstandard says it takes."""
+_aside = ThreadPoolExecutor(1, thread_name_prefix="eventflow-zstd")
+"""Compresses while the step goes on: zstd needs no lock of Python's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Chunks ready to be written: (body, spans, first, last) each, and index entries by the chunk's position."""
+    """Chunks ready to be written: bodies, (spans, first, last) each, and index entries by the chunk's position."""
 
-    chunks: Sequence[tuple[bytes, int, int, int]]
+    bodies: "Future[list[bytes]]"
+    chunks: Sequence[tuple[int, int, int]]
     hashes: Ints
     positions: Ints
+
+    def wait(self) -> None:
+        """Until it is compressed: before a transaction keeps others from writing."""
+        self.bodies.result()
 
 
 def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
     """Chunks of these rows of a portion."""
     if not len(rows):
         nothing = np.zeros(0, np.int64)
-        return Packed((), nothing, nothing)
+        return Packed(_aside.submit(list), (), nothing, nothing)
     number, clusters = _clusters(portion, keys)
     order = rows[arrays.grouped(number[rows], clusters)]
-    compress = zstandard.ZstdCompressor(compression_params=COMPRESSION).compress
+    bodies: list[Gathered] = []
     chunks = []
     position = np.full(len(portion), -1, np.int64)
     requests = portion.request[order].astype("<u4")
@@ -50,10 +63,19 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
     for at, (low, high) in enumerate(pairwise(_cuts(number[order]))):
         part = order[low:high]
         position[part] = at
-        body = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
-        chunks.append((compress(body), len(part), int(portion.start[part].min()), int(portion.end[part].max())))
+        gathered = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
+        bodies.append(gathered)
+        chunks.append((len(part), int(portion.start[part].min()), int(portion.end[part].max())))
+    compressed = _aside.submit(_compressed, bodies)
     hashes, positions = _entries(portion, position, keys, values.of_portion(portion, form))
-    return Packed(chunks, hashes, positions)
+    return Packed(compressed, chunks, hashes, positions)
+
+
+def _compressed(bodies: list[Gathered]) -> list[bytes]:
+    compressor = zstandard.ZstdCompressor(compression_params=COMPRESSION)
+    # One call for all: after each one of its own it would wait for Python's lock.
+    compressed = compressor.multi_compress_to_buffer(bodies)
+    return [compressed[at].tobytes() for at in range(len(bodies))]
 
 
 def write(packed: Packed, level: int) -> range:
@@ -62,10 +84,12 @@ def write(packed: Packed, level: int) -> range:
     """
     last = Chunk.objects.aggregate(last=Max("id"))["last"] or 0
     first = max(last, generation.current(JUDGED)) + 1
-    rows = [(first + at, *chunk, level) for at, chunk in enumerate(packed.chunks)]
+    bodies = packed.bodies.result()
+    pks = range(first, first + len(bodies))
+    rows = [(pk, body, *chunk, level) for pk, body, chunk in zip(pks, bodies, packed.chunks, strict=True)]
     insert(Chunk, ("id", "body", "spans", "first_ns", "last_ns", "level"), rows)
     index.add(packed.hashes, packed.positions + first)
-    return range(first, first + len(rows))
+    return pks
 
 
 def _clusters(portion: Portion, keys: Keys) -> tuple[Ints, int]:
