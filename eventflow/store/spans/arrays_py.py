@@ -1,6 +1,7 @@
 """`arrays` in numpy: the same results as the compiled ones, several times slower."""
 
 from collections.abc import Sequence
+from secrets import randbits
 
 import numpy as np
 
@@ -10,6 +11,8 @@ _LANE = 8
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(32)
+_SPREAD = np.uint64(randbits(64) | 1)
+"""Of this process, so that nobody can make many values come to one place; no two values become one."""
 
 
 def mixed(values: U64, salt: int = 0) -> U64:
@@ -23,15 +26,30 @@ def mixed(values: U64, salt: int = 0) -> U64:
 
 def distinct(values: U64) -> tuple[Ints, Ints]:
     """As `arrays.distinct`."""
-    if not len(values):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.argsort(values)  # in whatever order equal ones come: much faster than a stable one
-    ascending = values[order]
-    new = np.concatenate(([True], ascending[1:] != ascending[:-1]))
-    first = np.zeros(len(values), np.int64)
-    first[order] = np.minimum.reduceat(order, np.flatnonzero(new))[np.cumsum(new) - 1]
-    is_first = first == np.arange(len(values))
-    return np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first]
+    first = _first(values)
+    rows = np.flatnonzero(first == np.arange(len(values)))
+    number = np.empty(len(values), np.int64)
+    number[rows] = np.arange(len(rows))
+    return rows, number.take(first)
+
+
+def _first(values: U64) -> Ints:
+    """For every value the row in which it stands first: by places in a table, which takes a fifth of sorting."""
+    spread = values * _SPREAD
+    bits = max(8, len(values).bit_length() + 2)
+    table, shift = np.empty(1 << bits, np.int64), np.uint64(64 - bits)
+    found = np.arange(len(values))
+    left = found
+    while len(left):
+        mine = spread[left]
+        place = (mine >> shift).astype(np.int64)
+        # Of all that come to one place the first is written last, and stands for those that are like it.
+        table[place[::-1]] = left[::-1]
+        one = table.take(place)
+        like = spread.take(one) == mine
+        found[left[like]] = one[like]
+        left = left[~like]
+    return found
 
 
 def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
@@ -47,7 +65,8 @@ def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
 
 def grouped(numbers: Ints, groups: int) -> Ints:
     """As `arrays.grouped`."""
-    return np.argsort(numbers, kind="stable")
+    # Numbers of 16 bits are sorted by their digits, many times as fast as wider ones.
+    return np.argsort(numbers.astype(np.uint16) if groups <= 1 << 16 else numbers, kind="stable")
 
 
 def find(table: U64, hashes: U64) -> tuple[Flags, Ints]:

@@ -322,6 +322,23 @@ def test_gathered_spans_are_the_same_spans(way: str, bodies: list[bytes], chance
 
 
 @every
+@pytest.mark.parametrize("length", (b"\xff\x00", b"\xff\x80\x00", b""))
+def test_gathered_spans_have_lengths_as_short_as_can_be(way: str, length: bytes) -> None:
+    plain = span(attributes=[]).SerializeToString()
+    if length:  # 127 bytes, as a length of two and of three bytes
+        sent = plain + message(0x2A, b"n" * (125 - len(plain)))
+        written = b"\x12" + length + sent
+    else:  # more than three bytes can tell
+        sent = span(name="n" * 2**21).SerializeToString()
+        written = message(0x12, sent)
+    body = message(0x0A, message(0x12, written + message(0x12, plain)))
+    format_ = made(way)
+    gathered = format_.gather([body], [format_.scan(body)], bytes(8), array("I", range(2)).tobytes())
+    scope = message(0x0A, b"") + message(0x12, sent) + message(0x12, plain)
+    assert gathered == message(0x0A, message(0x0A, b"") + message(0x12, scope))
+
+
+@every
 def test_gathered_spans_keep_the_schema_that_they_were_written_by(way: str) -> None:
     format_ = made(way)
     sent = []
