@@ -5,12 +5,14 @@ from secrets import randbits
 
 import numpy as np
 
-from eventflow.store.spans.dtypes import U64, Array, Flags, Ints
+from eventflow.store.spans.dtypes import U64, Flags, Ints
 
 _LANE = 8
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(32)
+_KEPT = np.array([2 ** (8 * size) - 1 for size in range(_LANE + 1)], np.uint64)
+"""So many bytes of eight."""
 _SPREAD = np.uint64(randbits(64) | 1)
 """Of this process, so that nobody can make many values come to one place; no two values become one."""
 
@@ -54,13 +56,9 @@ def _first(values: U64) -> Ints:
 
 def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
     """As `arrays.among`."""
-    if not len(wanted):
-        return np.zeros(len(hashes), bool), np.zeros(len(hashes), np.int64)
-    order = np.argsort(wanted, kind="stable")
-    places = np.minimum(np.searchsorted(wanted[order], hashes), len(wanted) - 1)
-    at: Array = order[places]
-    found = wanted[at] == hashes
-    return found, np.where(found, at, 0)
+    first = _first(np.concatenate((wanted, hashes)))[len(wanted) :]
+    found = first < len(wanted)
+    return found, np.where(found, first, 0)
 
 
 def grouped(numbers: Ints, groups: int) -> Ints:
@@ -103,29 +101,33 @@ def _places(column: U64, hashes: U64) -> Ints:
     """The row of each hash; -1 where it is not there."""
     mask = np.uint64(len(column) - 1)
     found = np.full(len(hashes), -1, np.int64)
-    pending = np.arange(len(hashes))
-    places = hashes & mask
-    while len(pending):
+    pending: Ints | slice = slice(None)
+    wanted, places = hashes, hashes & mask
+    while len(wanted):
         there = column[places]
-        hit = there == hashes[pending]
-        found[pending[hit]] = places[hit].astype(np.int64)
-        go_on = ~hit & (there != 0)
-        pending = pending[go_on]
-        places = (places[go_on] + np.uint64(1)) & mask
+        hit = there == wanted
+        found[pending] = np.where(hit, places.view(np.int64), -1)
+        go_on = np.flatnonzero(~hit & (there != 0))
+        pending = go_on if isinstance(pending, slice) else pending[go_on]
+        wanted, places = wanted[go_on], (places[go_on] + np.uint64(1)) & mask
     return found
 
 
 def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
     """As `arrays.text_hashes`: eight bytes of all texts at a time."""
-    begins = np.cumsum([0, *map(len, bodies)])[:-1]
-    buffer = b"".join((*bodies, bytes(_LANE)))
-    lanes: U64 = np.ndarray(len(buffer) - _LANE + 1, "<u8", buffer, strides=(1,))
-    at = begins[body] + start
+    places = zip(body.tolist(), start.tolist(), (start + length).tolist(), strict=True)
+    texts = b"".join([bodies[one][low:high] for one, low, high in places])
+    words = np.frombuffer(texts + bytes(2 * _LANE), "<u8", len(texts) // _LANE + 2)
+    at = np.cumsum(length) - length
+    # Eight bytes begin in one word and end in the next; to shift by 64 is no shift, so the second takes two.
+    right = ((at & 7) << 3).astype(np.uint64)
+    left = np.uint64(63) - right
     found = mixed(length.astype(np.uint64), 1)
     for offset in range(0, int(length.max(initial=0)), _LANE):
         longer = np.flatnonzero(length > offset)
-        left = np.minimum(length[longer] - offset, _LANE).astype(np.uint64)
+        word = (at[longer] + offset) >> 3
+        lane = words.take(word) >> right[longer] | words.take(word + 1) << left[longer] << np.uint64(1)
         # Of the last eight bytes only those of the text count.
-        lane = lanes[at[longer] + offset] & (np.uint64(2**64 - 1) >> (np.uint64(64) - left * np.uint64(8)))
+        lane &= _KEPT.take(np.minimum(length[longer] - offset, _LANE))
         found[longer] = mixed(found[longer] ^ lane, 2)
     return found
