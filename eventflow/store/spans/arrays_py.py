@@ -8,6 +8,8 @@ import numpy as np
 from eventflow.store.spans.dtypes import U64, Flags, Ints
 
 _LANE = 8
+MOST_PLACES = 32
+"""Looked at together."""
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(32)
@@ -69,8 +71,8 @@ def grouped(numbers: Ints, groups: int) -> Ints:
 
 def find(table: U64, hashes: U64) -> tuple[Flags, Ints]:
     """As `arrays.find`."""
-    places = _places(table[:, 0], hashes)
-    known = places >= 0
+    places = _places(table[:, 0], hashes, hashes)
+    known = table[:, 0][places] == hashes
     numbers = np.zeros((len(hashes), table.shape[1] - 1), np.int64)
     numbers[known] = table[places[known], 1:].view(np.int64)
     return known, numbers
@@ -80,36 +82,36 @@ def settle(table: U64, hashes: U64, numbers: Ints) -> int:
     """As `arrays.settle`."""
     first, number = distinct(hashes)
     values, column = hashes[first], table[:, 0]
-    settled = _places(column, values)
-    pending = np.flatnonzero(settled < 0)
+    places = _places(column, values, values)
+    pending = np.flatnonzero(column[places] == 0)
     added = len(pending)
-    mask = np.uint64(len(column) - 1)
-    places = values[pending] & mask
     while len(pending):
-        free = column[places] == 0
+        wanted, there = values[pending], places[pending]
         # Of several that want one free place the last written wins; the others go on.
-        column[places[free]] = values[pending[free]]
-        won = free & (column[places] == values[pending])
-        settled[pending[won]] = places[won].astype(np.int64)
-        pending = pending[~won]
-        places = (places[~won] + np.uint64(1)) & mask
-    table[settled[number], 1:] = numbers.view(np.uint64)
+        column[there] = wanted
+        pending = pending[column[there] != wanted]
+        places[pending] = _places(column, values[pending], places[pending])
+    table[places[number], 1:] = numbers.view(np.uint64)
     return added
 
 
-def _places(column: U64, hashes: U64) -> Ints:
-    """The row of each hash; -1 where it is not there."""
+def _places(column: U64, hashes: U64, begin: U64) -> U64:
+    """Where each hash is, or the free place where it would be, from a place on."""
     mask = np.uint64(len(column) - 1)
-    found = np.full(len(hashes), -1, np.int64)
-    pending: Ints | slice = slice(None)
-    wanted, places = hashes, hashes & mask
-    while len(wanted):
-        there = column[places]
-        hit = there == wanted
-        found[pending] = np.where(hit, places.view(np.int64), -1)
-        go_on = np.flatnonzero(~hit & (there != 0))
-        pending = go_on if isinstance(pending, slice) else pending[go_on]
-        wanted, places = wanted[go_on], (places[go_on] + np.uint64(1)) & mask
+    found = begin & mask
+    there = column[found]
+    pending = np.flatnonzero((there != hashes) & (there != 0))
+    width = 1
+    while len(pending):
+        # The few that are left look at more places at a time.
+        steps: U64 = np.arange(1, width + 1, dtype=np.uint64)
+        cells: U64 = (found[pending][:, None] + steps) & mask
+        there = column[cells]
+        end = (there == hashes[pending][:, None]) | (there == 0)
+        at, ended = end.argmax(axis=1), end.any(axis=1)
+        found[pending] = cells[np.arange(len(pending)), np.where(ended, at, width - 1)]
+        pending = pending[~ended]
+        width = min(2 * width, MOST_PLACES)
     return found
 
 
