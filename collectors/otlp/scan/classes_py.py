@@ -68,10 +68,7 @@ class Numbers:
 
 @dataclass(slots=True)
 class Pairs:
-    """Attributes: where each begins, where its value does, and where it ends, with the number and code of its key.
-
-    Those that somebody looks at, and as many of the others as it takes.
-    """
+    """Attributes: where each begins, where its value does, and where it ends, with the number and code of its key."""
 
     begin: Ints
     value: Ints
@@ -129,7 +126,7 @@ def pairs(octets: Octets, at: Ints, to: Ints, numbers: Numbers, names: Names) ->
 
 
 def classes(octets: Octets, looked: Pairs, text: Ints, numbers: Numbers) -> Ints:
-    """The class of each attribute, none of which is nobody's; `text`: where its text begins that is an identity."""
+    """The class of each attribute that somebody looks at; `text`: where the text of an identity begins."""
     kind = np.where(looked.has(VALUE), EXACT, SAME)
     valued = np.flatnonzero(looked.has(TEXT | NUMBER) & ~looked.has(VALUE))
     if len(valued):
