@@ -27,14 +27,14 @@ ALONE = b"\x0a\x12\x22\x2a\x30\x39\x41\x7a"
 
 def _sizes() -> Bytes:
     """How long fields are in all, by their first two bytes; 0 where they don't tell."""
-    found = np.zeros((256, 256), np.uint8)
+    found = np.zeros((256, 256), np.uint8)  # by the second, then the first: a little-endian number of both
     for tag in SIZED:
-        found[tag, :128] = np.arange(2, 130)
+        found[:128, tag] = np.arange(2, 130)
     for tag in NUMBERS:
-        found[tag, :128] = 2
+        found[:128, tag] = 2
     for tag in TIMES:
-        found[tag] = 9
-    found[FLAGS] = 6
+        found[:, tag] = 9
+    found[FLAGS[1], FLAGS[0]] = 6
     return found.reshape(-1)
 
 
@@ -55,8 +55,9 @@ class Octets:
         self.body = body
         padded = body + bytes(PADDING)
         self.one: Bytes = np.frombuffer(padded, np.uint8)
+        self.two = np.ndarray(len(padded) - 1, "<u2", padded, strides=(1,))
         self.eight = np.ndarray(len(padded) - 7, "<u8", padded, strides=(1,))
-        """Numbers of eight bytes that begin at any byte."""
+        """Numbers of two and of eight bytes that begin at any byte."""
         self.words = np.frombuffer(padded, "<u8", len(padded) // 8)
         """Those that begin at every eighth: to take them is several times as fast."""
 
@@ -100,16 +101,16 @@ def table(octets: Octets, at: Ints, size: Ints) -> Table:
     rows: list[tuple[slice | Ints, Array, Ints]] = []
     end = last
     while len(at):
-        tag = octets.one.take(at)
-        length = _SIZES.take(tag.astype(np.uint16) << 8 | octets.one.take(at + 1))
+        begin = octets.two[at]
+        length = _SIZES.take(begin)
         to = at + length
         if len(rows) == MOST_FIELDS:
             raise UnusualError
         if np.count_nonzero(length) < len(length):
-            _lengthen(octets, at, tag, to)
-        rows.append((span, tag, at))
+            _lengthen(octets, at, begin & 255, to)
+        rows.append((span, begin, at))
         more = to < last
-        if more.all():
+        if np.count_nonzero(more) == len(more):
             at = to
         else:
             chosen = np.flatnonzero(more)
@@ -122,8 +123,8 @@ def _filled(count: int, end: Ints, rows: Sequence[tuple[slice | Ints, Array, Int
     tags = np.zeros((width, count), np.uint8)
     at = np.empty((width, count), np.int64)
     at[:] = end
-    for row, (span, tag, place) in enumerate(rows):
-        tags[row, span], at[row, span] = tag, place
+    for row, (span, begin, place) in enumerate(rows):
+        tags[row, span], at[row, span] = begin, place  # of two bytes the lower is the tag
     found = Table(tags.T.reshape(-1), at.T.reshape(-1), width, np.zeros((len(ALONE), count), np.int64))
     which = _PLACE.take(found.tags)
     places = np.flatnonzero(which)
@@ -133,7 +134,7 @@ def _filled(count: int, end: Ints, rows: Sequence[tuple[slice | Ints, Array, Int
     return found
 
 
-def _lengthen(octets: Octets, at: Ints, tag: Bytes, to: Ints) -> None:
+def _lengthen(octets: Octets, at: Ints, tag: Array, to: Ints) -> None:
     """Fill in the ends that two bytes don't tell."""
     unknown = np.flatnonzero(to == at)
     where = at[unknown]
