@@ -20,7 +20,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from benchmarks.otlp_load import Load
 from benchmarks.receive import as_json
 from collectors.otlp import json_request
-from collectors.otlp.scan import OtlpFormat
 from collectors.receiving.errors import BadRequestError
 from tests.collectors.otlp.scan import agreement
 
@@ -34,8 +33,8 @@ class Fuzz:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.formats = [OtlpFormat(agreement.KEYS, native, agreement.SEARCH) for native in (False, True)]
-        self.judged: list[dict[int, object]] = [{}, {}]
+        self.formats = [agreement.made(way, agreement.KEYS, agreement.SEARCH) for way in agreement.WAYS]
+        self.judged: list[dict[int, object]] = [{} for _ in self.formats]
         self.bodies = self.scanned = 0
 
     def one(self, body: bytes) -> None:
@@ -43,25 +42,26 @@ class Fuzz:
         self.bodies += 1
         try:
             found = [agreement.check(form, body) for form in self.formats]
-            assert (found[0] is None) == (found[1] is None), "one takes it and the other does not"
-            if found[0] is None or found[1] is None:
+            scanned = [columns for columns in found if columns is not None]
+            assert len(scanned) in (0, len(found)), "one takes it and another does not"
+            if not scanned:
                 return
             self.scanned += 1
-            if found[0].odd != found[1].odd:
+            if len({columns.odd for columns in scanned}) > 1:
                 # A full table of names is forgotten within a span, which is odd then: once more, with room.
-                found = [form.scan(body) for form in self.formats]
-            agreement.same(body, self.formats, found[0], found[1])
-            for form, columns, judged in zip(self.formats, found, self.judged, strict=True):
-                assert columns is not None
+                scanned = [form.scan(body) for form in self.formats]
+            for form, columns in zip(self.formats[1:], scanned[1:], strict=True):
+                agreement.same(body, (self.formats[0], form), scanned[0], columns)
+            for form, columns, judged in zip(self.formats, scanned, self.judged, strict=True):
                 agreement.check_odd_warnings(form, body, columns)
                 for shape, proof in agreement.proofs_by_shape(form, body, columns):
                     assert judged.setdefault(shape, proof) == proof, "two spans of one shape are judged differently"
                 if len(judged) > 100_000:
                     judged.clear()
-            spans = array("I", range(found[0].count)).tobytes()
-            gathered = [form.gather([body], [found[0]], bytes(len(spans)), spans) for form in self.formats]
-            assert gathered[0] == gathered[1], "they gather differently"
-            assert agreement.scanned(self.formats[1], gathered[1]) is not None, "what was gathered can't be scanned"
+            spans = array("I", range(scanned[0].count)).tobytes()
+            gathered = {form.gather([body], [scanned[0]], bytes(len(spans)), spans) for form in self.formats}
+            assert len(gathered) == 1, "they gather differently"
+            assert agreement.scanned(self.formats[0], *gathered) is not None, "what was gathered can't be scanned"
         except Exception as error:
             raise Finding(f"{type(error).__name__}: {error}\n{body.hex()}") from error
 

@@ -17,9 +17,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from collectors.otlp import json_fast, parse
-from collectors.otlp.scan import gather_py, values
+from collectors.otlp.scan import gather_py, many_py, values
 from collectors.otlp.scan.names import Names, UnscannableError
-from collectors.otlp.scan.wire_py import PythonScanner
 from collectors.receiving.errors import BadRequestError
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Attributes, Span
@@ -56,7 +55,7 @@ class OtlpFormat:
             self.gather: Gather = _wire.gather
             self.from_json: FromJson = _json.to_protobuf
         else:
-            self.scan = PythonScanner(self._known).scan
+            self.scan = many_py.Scanner(self._known).scan
             self.gather = gather_py.gather
             self.from_json = json_fast.to_protobuf
 

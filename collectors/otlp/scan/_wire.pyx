@@ -3,7 +3,7 @@
 
 Reads no byte outside of the body whatever stands in it: every pointer is compared with the end of the message it walks
 through, and every length with what is left. As strict as protobuf's own parser, so that what is taken here can be read
-later. Raises UnscannableError and nothing else. A change here is one in `wire_py.py`.
+later. Raises UnscannableError and nothing else. A change here is one in `wire_py.py` and `many_py.py`.
 """
 
 import os
@@ -25,8 +25,8 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 from collectors.conventions.roles import Role
 from collectors.otlp.parse import LAST_NS as _LAST_NS
 from collectors.otlp.scan.names import ODD as _ODD, LONGEST_KEY as _LONGEST_KEY, UnscannableError
-from collectors.otlp.scan.attributes_py import LONGEST_TEXT as _LONGEST_TEXT
-from collectors.otlp.scan.wire_py import LONGEST_VALUE as _LONGEST_VALUE, NOT_DUE as _NOT_DUE
+from collectors.otlp.scan.attributes_py import LONGEST_TEXT as _LONGEST_TEXT, LONGEST_VALUE as _LONGEST_VALUE
+from collectors.otlp.scan.links_py import NOT_DUE as _NOT_DUE
 
 from eventflow.domain.columns import SpanColumns
 

@@ -21,6 +21,10 @@ NAME, TEXT, NUMBER, VALUE, IDENTITY = (
 LONGEST_TEXT = 300
 STRING, BOOLEAN, INTEGER, DOUBLE = 0x0A, 0x10, 0x18, 0x21
 """AnyValue's tags."""
+SEARCHED = b"\x0a\x10\x18\x21"
+"""Those of values that flows are found by: text, true or false, whole numbers, others."""
+LONGEST_VALUE = 256
+"""Bytes of such a value with its tag. Longer ones are texts to read, none to look for."""
 MOST_ATTRIBUTES = 4096
 MOST_ONCE = 512
 LONGEST_ATTRIBUTE = 160

@@ -22,8 +22,6 @@ def varint(s: bytes, i: int) -> tuple[int, int]:
 
 def encoded(number: int) -> bytes:
     """A number as protobuf writes it."""
-    if number < 128:
-        return bytes((number,))
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -32,9 +30,18 @@ def encoded(number: int) -> bytes:
     return bytes(out)
 
 
+def begun(tag: int, size: int) -> bytes:
+    """How a field begins with so many bytes in it."""
+    if size < 128:
+        return bytes((tag, size))
+    if size < 16384:
+        return bytes((tag, size & 127 | 128, size >> 7))
+    return bytes((tag,)) + encoded(size)
+
+
 def message(tag: int, content: bytes) -> bytes:
     """A field with a message, or text, in it."""
-    return b"".join((bytes((tag,)), encoded(len(content)), content))
+    return begun(tag, len(content)) + content
 
 
 def fields(s: bytes, i: int, end: int) -> Iterator[tuple[int, int, int]]:

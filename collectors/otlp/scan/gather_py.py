@@ -3,18 +3,25 @@
 from array import array
 from collections.abc import Sequence
 
-from collectors.otlp.scan.fields_py import message
+from collectors.otlp.scan.fields_py import begun, message
 from eventflow.domain.columns import SpanColumns
 
 
 def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
     """See `eventflow.domain.columns.Format.gather`."""
-    places = [
-        (body, array("I", c.offsets), array("I", c.lengths), array("I", c.scopes), dict[int, list[bytes]]())
-        for body, c in zip(bodies, columns, strict=True)
-    ]
+    wanted = array("I", requests)
+    places = {
+        request: (
+            bodies[request],
+            array("I", columns[request].offsets),
+            array("I", columns[request].lengths),
+            array("I", columns[request].scopes),
+            dict[int, list[bytes]](),
+        )
+        for request in {*wanted}
+    }
     groups: dict[bytes, dict[bytes, list[bytes]]] = {}
-    for request, span in zip(array("I", requests), array("I", spans), strict=True):
+    for request, span in zip(wanted, array("I", spans), strict=True):
         body, offsets, lengths, scopes, group_of = places[request]
         scope = scopes[span]
         group = group_of.get(scope)
@@ -28,12 +35,13 @@ def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: by
             group.append(body[begin : at + size])
         else:
             group.append(message(0x12, body[at : at + size]))
-    return b"".join(
-        message(
-            0x0A, b"".join((resource, *(message(0x12, scope + b"".join(parts)) for scope, parts in by_scope.items())))
-        )
-        for resource, by_scope in groups.items()
-    )
+    whole: list[bytes] = []
+    for resource, by_scope in groups.items():
+        inside = [resource]
+        for head, parts in by_scope.items():
+            inside += (begun(0x12, len(head) + sum(map(len, parts))), head, *parts)
+        whole += (begun(0x0A, sum(map(len, inside))), *inside)
+    return b"".join(whole)
 
 
 def _head(body: bytes, place: tuple[int, ...], url: tuple[int, ...]) -> bytes:

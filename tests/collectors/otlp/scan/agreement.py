@@ -1,6 +1,7 @@
 """What columns promise, checked against whole reading; and requests made to break the promise."""
 
 import random
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 
 from collectors.conventions.roles import LINK_IDENTITIES
 from collectors.otlp import parse
-from collectors.otlp.scan import OtlpFormat, UnscannableError
-from collectors.otlp.scan.wire_py import LONGEST_VALUE
+from collectors.otlp.scan import OtlpFormat, UnscannableError, many_py
+from collectors.otlp.scan.attributes_py import LONGEST_VALUE
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.failure import text_of
 from eventflow.domain.hop import evidence
@@ -26,6 +27,17 @@ KEYS = ("shop.order", "messaging.kafka.message.key")
 """Correlation keys of an operator; one has a meaning of its own besides."""
 SEARCH = ("http.route", "messaging.message.id", "shop.order", "error.type")
 """What flows are found by; some have a meaning of their own besides."""
+WAYS = "native", "python", "at once"
+"""To scan: compiled, span by span in plain Python, all spans at once in plain Python."""
+
+
+def made(how: str, keys: Sequence[str] = (), searched: Sequence[str] = ()) -> OtlpFormat:
+    """A format that scans in one of these ways, `at once` however few the spans are."""
+    found = OtlpFormat(keys, how == "native", searched)
+    if how != "native":
+        few = {"python": sys.maxsize, "at once": 0}[how]
+        found.scan = many_py.Scanner(found._known, fewest_bytes=few, fewest_spans=1).scan
+    return found
 
 
 def scanned(format_: OtlpFormat, body: bytes) -> SpanColumns | None:

@@ -18,12 +18,10 @@ from collectors.otlp.scan.fields_py import message
 from eventflow.domain.columns import Format
 from tests.collectors.otlp.samples import SPAN, START, TRACE, attribute, request, span
 from tests.collectors.otlp.scan import agreement
-from tests.collectors.otlp.scan.agreement import KEYS, SEARCH, check, same
+from tests.collectors.otlp.scan.agreement import KEYS, SEARCH, WAYS, check, same
 from tests.required import missing
 
-NATIVE = pytest.param(True, id="native")
-PYTHON = pytest.param(False, id="python")
-both = pytest.mark.parametrize("native", (PYTHON, NATIVE))
+every = pytest.mark.parametrize("way", WAYS)
 MESSAGE = [
     attribute("messaging.system", "kafka"),
     attribute("messaging.destination.name", "orders"),
@@ -33,15 +31,15 @@ MESSAGE = [
 ]
 
 
-def made(native: bool, keys: tuple[str, ...] = (), searched: tuple[str, ...] = ()) -> OtlpFormat:
+def made(way: str, keys: tuple[str, ...] = (), searched: tuple[str, ...] = ()) -> OtlpFormat:
     try:
-        return OtlpFormat(keys, native, searched)
+        return agreement.made(way, keys, searched)
     except ImportError as error:
         missing("native-scanner", f"build it with `python -P collectors/otlp/scan/build.py` ({error})")
 
 
-def odd(native: bool, **changes: Any) -> bool:
-    columns = check(made(native), request(span(**changes)).SerializeToString())
+def odd(way: str, **changes: Any) -> bool:
+    columns = check(made(way), request(span(**changes)).SerializeToString())
     assert columns is not None
     return bool(columns.odd[0])
 
@@ -51,9 +49,9 @@ def with_attribute(key: str, **value: Any) -> list[KeyValue]:
     return [*kept, KeyValue(key=key, value=AnyValue(**value))]
 
 
-@both
-def test_a_span_becomes_columns(native: bool) -> None:
-    format_: Format = made(native)
+@every
+def test_a_span_becomes_columns(way: str) -> None:
+    format_: Format = made(way)
     sent = span(
         parent_span_id=b"parent00",
         status={"code": 2},
@@ -86,7 +84,7 @@ def test_a_span_becomes_columns(native: bool) -> None:
     assert body[place[2] : place[2] + place[3]].endswith(b"shop")
 
 
-@both
+@every
 @pytest.mark.parametrize(
     "changes",
     (
@@ -98,23 +96,21 @@ def test_a_span_becomes_columns(native: bool) -> None:
         {"end_time_unix_nano": 2**63},
     ),
 )
-def test_a_request_with_a_span_that_breaks_a_rule_is_left_to_whole_reading(
-    native: bool, changes: dict[str, Any]
-) -> None:
+def test_a_request_with_a_span_that_breaks_a_rule_is_left_to_whole_reading(way: str, changes: dict[str, Any]) -> None:
     with pytest.raises(UnscannableError):
-        made(native).scan(request(span(), span(**changes)).SerializeToString())
+        made(way).scan(request(span(), span(**changes)).SerializeToString())
 
 
-@both
+@every
 @pytest.mark.parametrize("body", (b"\xff", b"\x0a", b"not protobuf at all", b"\x0a\x05\x12\x03\x12\x09\x0a"))
-def test_what_is_no_request_is_refused(native: bool, body: bytes) -> None:
-    format_ = made(native)
+def test_what_is_no_request_is_refused(way: str, body: bytes) -> None:
+    format_ = made(way)
     for reading in (format_.scan, format_.read):
         with pytest.raises(ValueError, match=r"."):
             reading(body)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     "changes",
     (
@@ -142,11 +138,11 @@ def test_what_is_no_request_is_refused(native: bool, body: bytes) -> None:
         {"events": [{"name": "exception", "attributes": [attribute("exception.type", "x.KafkaBackoffException")]}]},
     ),
 )
-def test_what_columns_cannot_tell_is_odd(native: bool, changes: dict[str, Any]) -> None:
-    assert odd(native, **changes)
+def test_what_columns_cannot_tell_is_odd(way: str, changes: dict[str, Any]) -> None:
+    assert odd(way, **changes)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     "changes",
     (
@@ -160,16 +156,16 @@ def test_what_columns_cannot_tell_is_odd(native: bool, changes: dict[str, Any]) 
         {"events": [{"name": "exception", "attributes": [attribute("exception.type", "x.TimeoutError")]}]},
     ),
 )
-def test_what_is_usual_is_not_odd(native: bool, changes: dict[str, Any]) -> None:
-    assert not odd(native, **changes)
+def test_what_is_usual_is_not_odd(way: str, changes: dict[str, Any]) -> None:
+    assert not odd(way, **changes)
 
 
-def shapes_of(native: bool, *requests: ExportTraceServiceRequest) -> list[int]:
-    format_ = made(native)
+def shapes_of(way: str, *requests: ExportTraceServiceRequest) -> list[int]:
+    format_ = made(way)
     return [shape for one in requests for shape in array("Q", format_.scan(one.SerializeToString()).shapes)]
 
 
-@both
+@every
 @pytest.mark.parametrize(
     "change",
     (
@@ -183,15 +179,15 @@ def shapes_of(native: bool, *requests: ExportTraceServiceRequest) -> list[int]:
         lambda sent: sent.events.add(name="exception"),
     ),
 )
-def test_what_a_judgement_looks_at_makes_another_shape(native: bool, change: Callable[[Any], None]) -> None:
+def test_what_a_judgement_looks_at_makes_another_shape(way: str, change: Callable[[Any], None]) -> None:
     other = span(attributes=MESSAGE, kind=5)
     change(other)
-    one, two = shapes_of(native, request(span(attributes=MESSAGE, kind=5)), request(other))
+    one, two = shapes_of(way, request(span(attributes=MESSAGE, kind=5)), request(other))
     assert one != two
 
 
-@both
-def test_ids_times_sizes_and_pods_make_no_shape(native: bool) -> None:
+@every
+def test_ids_times_sizes_and_pods_make_no_shape(way: str) -> None:
     def sent(number: int) -> ExportTraceServiceRequest:
         made = request(
             span(
@@ -210,14 +206,14 @@ def test_ids_times_sizes_and_pods_make_no_shape(native: bool) -> None:
         made.resource_spans[0].resource.attributes.append(attribute("k8s.pod.name", f"pod-{number}"))
         return made
 
-    assert len(set(shapes_of(native, *map(sent, range(1, 9))))) == 1
+    assert len(set(shapes_of(way, *map(sent, range(1, 9))))) == 1
 
 
-@both
-def test_a_name_with_an_id_in_it_makes_no_shape_where_nobody_looks_at_it(native: bool) -> None:
+@every
+def test_a_name_with_an_id_in_it_makes_no_shape_where_nobody_looks_at_it(way: str) -> None:
     web = [attribute("http.request.method", "GET"), attribute("correlation.id", "order-1")]
     sent = [request(span(name=f"GET /orders/{n}", kind=2, attributes=web)) for n in range(3)]
-    assert len(set(shapes_of(native, *sent))) == 1
+    assert len(set(shapes_of(way, *sent))) == 1
 
 
 @pytest.mark.parametrize("depth", (10, 28, 29, 30, 31, 32, 33, 34, 46, 47, 48, 49, 60, 500))
@@ -236,7 +232,7 @@ def test_nested_values_are_read_as_deep_as_protobuf_reads_them(depth: int, where
     resource = message(0x0A, message(0x0A, pair)) if where == "resource" else b""
     scope = message(0x0A, message(0x1A, pair)) if where == "scope" else b""
     body = message(0x0A, resource + message(0x12, scope + message(0x12, good + inside)))
-    one, other = agreement.scanned(made(False), body), agreement.scanned(made(True), body)
+    one, other = agreement.scanned(made("python"), body), agreement.scanned(made("native"), body)
     assert (one is None) == (other is None)
 
 
@@ -255,16 +251,16 @@ def test_groups_are_read_over_as_protobuf_reads_over_them(body: bytes) -> None:
     try:
         ExportTraceServiceRequest.FromString(body)
     except DecodeError:
-        assert agreement.scanned(made(False), body) is agreement.scanned(made(True), body) is None
+        assert agreement.scanned(made("python"), body) is agreement.scanned(made("native"), body) is None
     else:
-        assert agreement.scanned(made(False), body) == agreement.scanned(made(True), body) is not None
+        assert agreement.scanned(made("python"), body) == agreement.scanned(made("native"), body) is not None
 
 
-@both
+@every
 @given(st.lists(agreement.requests(), min_size=2, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_spans_of_one_shape_are_judged_alike(native: bool, bodies: list[bytes]) -> None:
-    format_ = made(native, KEYS, SEARCH)
+def test_spans_of_one_shape_are_judged_alike(way: str, bodies: list[bytes]) -> None:
+    format_ = made(way, KEYS, SEARCH)
     judged: dict[int, object] = {}
     for body in bodies:
         columns = check(format_, body)
@@ -274,33 +270,35 @@ def test_spans_of_one_shape_are_judged_alike(native: bool, bodies: list[bytes]) 
                 assert judged.setdefault(shape, proof) == proof
 
 
-@both
+@every
 @given(agreement.requests(), st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
-def test_a_damaged_request_is_scanned_rightly_or_not_at_all(native: bool, body: bytes, seed: int) -> None:
+def test_a_damaged_request_is_scanned_rightly_or_not_at_all(way: str, body: bytes, seed: int) -> None:
     chance = random.Random(seed)
-    format_ = made(native, KEYS, SEARCH)
+    format_ = made(way, KEYS, SEARCH)
     for _ in range(10):
         check(format_, agreement.mutated(body, chance))
 
 
 @given(agreement.requests(), st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
-def test_both_implementations_say_the_same(body: bytes, seed: int) -> None:
-    python, native = made(False, KEYS, SEARCH), made(True, KEYS, SEARCH)
+def test_all_implementations_say_the_same(body: bytes, seed: int) -> None:
+    native, *others = (made(way, KEYS, SEARCH) for way in WAYS)
     chance = random.Random(seed)
     for sent in (body, *(agreement.mutated(body, chance) for _ in range(10))):
-        one, other = agreement.scanned(python, sent), agreement.scanned(native, sent)
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            same(sent, (python, native), one, other)
+        one = agreement.scanned(native, sent)
+        for python in others:
+            other = agreement.scanned(python, sent)
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                same(sent, (native, python), one, other)
 
 
-@both
+@every
 @given(st.lists(agreement.requests(), min_size=1, max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
-def test_gathered_spans_are_the_same_spans(native: bool, bodies: list[bytes], chance: random.Random) -> None:
-    format_ = made(native, KEYS, SEARCH)
+def test_gathered_spans_are_the_same_spans(way: str, bodies: list[bytes], chance: random.Random) -> None:
+    format_ = made(way, KEYS, SEARCH)
     scanned = [(body, columns) for body in bodies if (columns := agreement.scanned(format_, body)) is not None]
     wanted = [(r, s) for r, (_, columns) in enumerate(scanned) for s in range(columns.count)]
     chance.shuffle(wanted)
@@ -323,9 +321,26 @@ def test_gathered_spans_are_the_same_spans(native: bool, bodies: list[bytes], ch
         assert all(span in rest for span in inside), "their order has changed"
 
 
-@both
-def test_gathered_spans_keep_the_schema_that_they_were_written_by(native: bool) -> None:
-    format_ = made(native)
+@every
+@pytest.mark.parametrize("length", (b"\xff\x00", b"\xff\x80\x00", b""))
+def test_gathered_spans_have_lengths_as_short_as_can_be(way: str, length: bytes) -> None:
+    plain = span(attributes=[]).SerializeToString()
+    if length:  # 127 bytes, as a length of two and of three bytes
+        sent = plain + message(0x2A, b"n" * (125 - len(plain)))
+        written = b"\x12" + length + sent
+    else:  # more than three bytes can tell
+        sent = span(name="n" * 2**21).SerializeToString()
+        written = message(0x12, sent)
+    body = message(0x0A, message(0x12, written + message(0x12, plain)))
+    format_ = made(way)
+    gathered = format_.gather([body], [format_.scan(body)], bytes(8), array("I", range(2)).tobytes())
+    scope = message(0x0A, b"") + message(0x12, sent) + message(0x12, plain)
+    assert gathered == message(0x0A, message(0x0A, b"") + message(0x12, scope))
+
+
+@every
+def test_gathered_spans_keep_the_schema_that_they_were_written_by(way: str) -> None:
+    format_ = made(way)
     sent = []
     for number, (resource_url, scope_url) in enumerate((("a", "b"), ("a", "b"), ("a", ""), ("", "b"), ("", ""))):
         one = request(span(name=f"span {number}"))
@@ -348,7 +363,7 @@ def test_many_scopes_without_spans_take_no_time() -> None:
     scopes = message(0x12, message(0x0A, b"")) * 200_000
     body = message(0x0A, message(0x0A, b"") + scopes) + message(0x0A, b"") * 100_000
     begun = time.process_time()
-    assert made(True).scan(body).count == 0
+    assert made("native").scan(body).count == 0
     assert time.process_time() - begun < 0.5
 
 
@@ -358,11 +373,11 @@ def test_what_belongs_to_no_span_is_read_strictly_too(where: str) -> None:
     scope = message(0x0A, message(0x0A, b"\xff")) if where == "scope" else b""
     resource = message(0x0A, message(0x1A, message(0x12, b"\xff"))) if where == "resource" else b""
     body = message(0x0A, resource + message(0x12, scope))
-    assert agreement.scanned(made(False), body) is None
-    assert agreement.scanned(made(True), body) is None
+    assert agreement.scanned(made("python"), body) is None
+    assert agreement.scanned(made("native"), body) is None
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("value", "typed"),
     (
@@ -376,9 +391,9 @@ def test_what_belongs_to_no_span_is_read_strictly_too(where: str) -> None:
     ),
 )
 def test_a_searched_value_lies_where_the_columns_say_as_text_number_or_truth(
-    native: bool, value: dict[str, Any], typed: str
+    way: str, value: dict[str, Any], typed: str
 ) -> None:
-    format_ = made(native, (), ("shop.order.id",))
+    format_ = made(way, (), ("shop.order.id",))
     pair = KeyValue(key="shop.order.id", value=AnyValue(**value))
     body = request(span(), span(span_id=b"other999", attributes=[*MESSAGE, pair])).SerializeToString()
     columns = format_.scan(body)
@@ -389,20 +404,20 @@ def test_a_searched_value_lies_where_the_columns_say_as_text_number_or_truth(
     assert body[at : at + size] not in format_.written(typed + "1")
 
 
-@both
-def test_what_nobody_can_look_for_has_no_place(native: bool) -> None:
-    format_ = made(native, (), ("shop.order.id",))
+@every
+def test_what_nobody_can_look_for_has_no_place(way: str) -> None:
+    format_ = made(way, (), ("shop.order.id",))
     sent = [
         span(attributes=[KeyValue(key="shop.order.id", value=value)])
         for value in (AnyValue(), AnyValue(bytes_value=b"x"), AnyValue(string_value="x" * 300))
     ]
     assert format_.scan(request(*sent).SerializeToString()).value_spans == b""
-    assert made(native).scan(request(span(attributes=MESSAGE)).SerializeToString()).value_spans == b""
+    assert made(way).scan(request(span(attributes=MESSAGE)).SerializeToString()).value_spans == b""
 
 
-@both
-def test_hostile_names_fill_nothing(native: bool) -> None:
-    format_ = made(native)
+@every
+def test_hostile_names_fill_nothing(way: str) -> None:
+    format_ = made(way)
     for batch in range(40):
         names = [f"{batch}.{n}.correlation_id" for n in range(100)] + [f"messaging.{batch}.{n}" for n in range(400)]
         sent = request(*(span(attributes=[attribute(name, "a")]) for name in names))
