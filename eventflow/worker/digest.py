@@ -30,7 +30,7 @@ GATHER_SECONDS = 0.2
 """At least this long from step to step while the inbox is not full: a flow touched by ten requests is read once."""
 LONGEST_GATHER, STEP_TIMES = 0.35, 5
 """Up to the first, so many times as long as the last step took: what is left belongs to the pages."""
-GLANCE_SECONDS = 0.1
+GLANCE_SECONDS = 0.05
 """How often meanwhile a flood is looked for."""
 RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0

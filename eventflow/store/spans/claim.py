@@ -16,7 +16,7 @@ class Claim:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._file = None if (path := _path(name)) is None else path.open("w")
+        self._file = None if (path := lock_path(name)) is None else path.open("w")
 
     def try_it(self) -> bool:
         """Take it, unless somebody else has it."""
@@ -40,7 +40,7 @@ class Claim:
             return bool(cursor.fetchone()[0])
 
 
-def _path(name: str) -> Path | None:
+def lock_path(name: str) -> Path | None:
     """The file that stands for a name; None on PostgreSQL and for a database in memory, which has one process."""
     database = str(connection.settings_dict["NAME"])
     if connection.vendor != "sqlite" or "memory" in database:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import connection
 
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
@@ -24,6 +24,7 @@ from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.memory import Memory
 from eventflow.store.spans.text import fit
+from eventflow.store.spans.turn import writing
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     whole.add(added, portion, new, memory)
     counts, groups = _learned(portion, meaning, meanings, new, odd)
     packed.wait()
-    with transaction.atomic():
+    with writing():
         generation.advance(SPANS, number)
         Rejected.objects.bulk_create(taken.rejected)
         chunks = pack.write(packed, level=0)

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import zstandard
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.models import Inbox
 from eventflow.store.spans import fresh
 from eventflow.store.spans.rows import insert_new
+from eventflow.store.spans.turn import writing
 
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
@@ -51,7 +52,7 @@ def append(batches: Sequence[SpanBatch]) -> None:
     for batch in batches:
         encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
         rows.append((body, encoding, connection.ops.adapt_datetimefield_value(batch.received_at)))
-    with refusals(), transaction.atomic():
+    with refusals(), writing():
         stored = insert_new(Inbox, ("body", "encoding", "received_at"), rows)
     fresh.add(zip(stored, batches, strict=True))
 

@@ -23,6 +23,7 @@ from eventflow.store.spans.load import Reader
 from eventflow.store.spans.opened import opened, sizes
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
+from eventflow.store.spans.turn import writing
 from eventflow.store.spans.window import window
 
 STEP_SPANS = 24_576
@@ -52,7 +53,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row.key not in keys]
     try:
-        with transaction.atomic():
+        with writing():
             generation.advance(LINES, before)
             generation.advance(JUDGED, last, chunks[-1])
             summaries.write(lines, now)

@@ -12,10 +12,10 @@ from eventflow.store.spans import arrays
 from eventflow.store.spans.columns import U64, Ints, mixed
 from eventflow.store.spans.recent import Recent
 
-SPANS = 1_500_000
+SPANS = 1_250_000
 """How many spans are remembered at least."""
-HOPS = 800_000
-PENDING = 400_000
+HOPS = 625_000
+PENDING = 310_000
 
 
 class Pending:

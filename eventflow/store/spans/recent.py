@@ -59,7 +59,8 @@ class Recent:
         if young.taken + count <= places * FULL:
             return
         if places < self._most:
-            self._young = _Generation(max(4 * places, _room(young.taken + count)), self._numbers)
+            places = max(min(4 * places, self._most), _room(young.taken + count))
+            self._young = _Generation(places, self._numbers)
             taken = young.rows[young.rows[:, 0] != 0]
             self._young.put(np.ascontiguousarray(taken[:, 0]), taken[:, 1:].view(np.int64))
         else:

@@ -6,7 +6,6 @@ Changes where spans lie and nothing else. One step is one transaction, bounded i
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from django.db import transaction
 
 from eventflow.store.models import Chunk
 from eventflow.store.spans import form, generation, pack, runs
@@ -14,6 +13,7 @@ from eventflow.store.spans.columns import Flags, Portion, together
 from eventflow.store.spans.generation import JUDGED, PACKED, SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
 from eventflow.store.spans.opened import opened, sizes
+from eventflow.store.spans.turn import writing
 
 ENOUGH_CHUNKS = 64
 STEP_SPANS = 16_384
@@ -57,7 +57,7 @@ def together_again() -> int:
 def repack(chunks: Sequence[int], level: int, keep: Callable[[Portion], Flags] | None = None) -> None:
     """Write the spans of these chunks (those that `keep` says) as new ones and delete them."""
     wire, meanings = form.form(), form.meanings()
-    with transaction.atomic():
+    with writing():
         generation.hold(SPANS)
         here = opened(chunks)
         parts = [here[pk] for pk in sorted(here)]

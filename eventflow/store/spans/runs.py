@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import Flags, Ints
@@ -15,6 +15,7 @@ from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.index import BITS, PAGE, Run, directory_of, new_token, ordered, write_pages
 from eventflow.store.spans.page import Decoded
 from eventflow.store.spans.rows import select
+from eventflow.store.spans.turn import writing
 
 FAN_IN = 16
 LARGEST = 16_000_000
@@ -78,7 +79,7 @@ def _merge(runs: Sequence[Run], level: int) -> None:
 
 def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> None:
     """Let readers read the merged run in place of those it was made of. Raises OutdatedError where it is gone."""
-    with transaction.atomic():
+    with writing():
         IndexRun.objects.filter(pk__in=runs).update(ready=False)
         if not IndexRun.objects.filter(pk=merged).update(ready=True, entries=entries, last_chunk=last_chunk):
             # Another process took it for the rest of a merge that died: the runs it was made of stay as they are.
