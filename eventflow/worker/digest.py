@@ -38,6 +38,8 @@ TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
 JUDGE_STEPS, FLOOD_REQUESTS = 16, 32
 """Lines are written after so many steps only, while more than so many requests wait: spans first."""
+STRAINED_SPANS, STRAINED_SHARE = 8_000, 0.9
+"""So, too, while steps have so many spans and this process uses up so much of a core."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -48,11 +50,28 @@ def decode(body: bytes) -> Sequence[Span]:
     return span_format().read(body)
 
 
+class Strain:
+    """How much of a core this process used since it was asked last: 1 for all of one."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._cpu = clock, cpu
+        self._last = clock(), cpu()
+
+    def share(self) -> float:
+        """Since the last call."""
+        (then, used), self._last = self._last, (self._clock(), self._cpu())
+        now, uses = self._last
+        return (uses - used) / max(now - then, 1e-9)
+
+
 class Digester:
     """The thread. `publish` is told the topics that changed."""
 
-    def __init__(self, publish: Callable[[Iterable[str]], None]) -> None:
+    def __init__(self, publish: Callable[[Iterable[str]], None], strain: Strain | None = None) -> None:
         self._publish = publish
+        self._strain = strain or Strain()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
@@ -133,8 +152,10 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        if done.full and self._steps % JUDGE_STEPS and spans.more_wait_than(FLOOD_REQUESTS):
-            return True
+        strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
+        flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
+        if (flooded or strained) and self._steps % JUDGE_STEPS:
+            return flooded
         keys = spans.judge(timezone.now())
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from itertools import count
 
 import pytest
 from django.db import connection
@@ -15,7 +16,7 @@ from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
 from eventflow.store.spans.runs import FAN_IN
-from eventflow.worker.digest import FLOOD_REQUESTS, Digester
+from eventflow.worker.digest import FLOOD_REQUESTS, STRAINED_SPANS, Digester, Strain
 from tests.running import until
 
 
@@ -121,6 +122,26 @@ def test_what_waits_after_a_full_step_does_not_keep_flows_from_their_lines() -> 
     finally:
         digester.stop()
     assert listed == [STEP_REQUESTS, STEP_REQUESTS + FLOOD_REQUESTS]
+
+
+def many_spans(number: int) -> SpanBatch:
+    """A request with a thousand spans, one a trace."""
+    requests = [request(f"order-{number}-{each}", number * 1000 + each) for each in range(1000)]
+    return SpanBatch(b"".join(one.body for one in requests), timezone.now())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("share", "listed"), [(0.5, True), (1.0, False)])
+def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: float, listed: bool) -> None:
+    used = count(0, share)
+    digester = Digester(Listener().publish, Strain(clock=count().__next__, cpu=used.__next__))
+    for number in range(STRAINED_SPANS // 1000 + 1):
+        spans.append([many_spans(number)])
+    assert not digester.step()
+    assert FlowRow.objects.exists() is listed
+    while digester.step() or spans.waiting():
+        pass
+    assert FlowRow.objects.count() == STRAINED_SPANS + 1000
 
 
 @pytest.mark.django_db
