@@ -19,6 +19,7 @@ from eventflow.store import spans
 
 START_SECONDS, STOP_SECONDS = 30, 10
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+NICE = 5
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +87,11 @@ class Receivers:
             self._listening.add(number)
             if len(self._listening) == self._count:
                 self._all_listen.set()
+
+
+def give_way() -> None:
+    """In such a process: where every core is busy who digests goes first, which is what receivers wait for."""
+    os.nice(NICE)
 
 
 def tell(topics: Iterable[str]) -> None:

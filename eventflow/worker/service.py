@@ -115,6 +115,7 @@ class Service:
                 background += await self._start_receivers(stack)
             if settings.EVENTFLOW_RECEIVER:
                 receivers.when_orphaned(loop, self.stop)
+                receivers.give_way()
             allocation.settle()
             self._on_ready()
             await self._wait(background)
