@@ -38,6 +38,8 @@ TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
 JUDGE_STEPS, FLOOD_REQUESTS = 16, 32
 """Lines are written after so many steps only, while more than so many requests wait: spans first."""
+JUDGE_TIMES = 4
+"""And then not before so many times as long as writing the last ones took: those far behind are read anew."""
 STRAINED_SPANS, STRAINED_SHARE = 8_000, 0.9
 """So, too, while steps have so many spans and this process uses up so much of a core."""
 LONGEST_PAUSE = 10.0
@@ -75,7 +77,7 @@ class Digester:
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
-        self._recheck_at = self._compact_at = 0.0
+        self._recheck_at = self._compact_at = self._judge_at = 0.0
         self._steps, self._tidy_at = 0, TIDY_STEPS
 
     def start(self) -> None:
@@ -154,9 +156,12 @@ class Digester:
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
-        if (flooded or strained) and self._steps % JUDGE_STEPS:
+        begun = time.monotonic()
+        if (flooded or strained) and (self._steps % JUDGE_STEPS or begun < self._judge_at):
             return flooded
         keys = spans.judge(timezone.now())
+        ended = time.monotonic()
+        self._judge_at = ended + JUDGE_TIMES * (ended - begun)
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 

@@ -6,7 +6,7 @@ anything: what is not here is read from the inbox, with the same result.
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -17,20 +17,32 @@ from django.conf import settings
 from eventflow.store.spans.handed_on import Giver, Request, Stored, Takers, giver
 
 FRESH_BYTES = 48 * 1024 * 1024
-NAPS, SLOWEST_SECONDS = 50, 0.01
-"""How often, and how long each time, a request waits where it is full; half as full and less, none does."""
-HALF_FULL, NEARLY_FULL = 0.5, 0.95
+SLOW_BYTES = 32 * 1024 * 1024
+"""What senders may send in a second when so much waits as fits into memory; half of it if half as much again waits."""
+MOST_TIMES = 8
+"""However much waits, they are not slowed down more than by so many times as much."""
+AWAY_SECONDS = 10.0
+"""A digest that looked at nothing for so long is none that is worth waiting for."""
 
 
 class Fresh:
-    """The requests of this process that wait for its digest. The fuller it is, the longer senders wait, too."""
+    """The requests of this process that wait for its digest. The more of them wait, the longer senders do, too."""
 
-    def __init__(self, most_bytes: int = FRESH_BYTES, nap: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        most_bytes: int = FRESH_BYTES,
+        nap: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, datetime], Request] = OrderedDict()
-        self._most_bytes, self._bytes, self._nap = most_bytes, 0, nap
-        self._digested = False
-        """Whether somebody digests here: a command that only puts spans in waits for nobody."""
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._waiting: deque[tuple[int, int]] = deque()
+        """Ids and sizes of all that waits for a digest here, kept or not."""
+        self._waiting_bytes = 0
+        self._nap, self._clock = nap, clock
+        self._looked_at = -AWAY_SECONDS
+        """When the digest looked into the inbox last. A command that only puts spans in has none."""
 
     def add(self, stored: Stored) -> None:
         """Keep what is scanned already, by its id in the inbox.
@@ -39,26 +51,25 @@ class Fresh:
         """
         for pk, batch in stored:
             if batch.columns is not None:
-                self._wait()
+                size = len(batch.body)
+                if self._clock() - self._looked_at < AWAY_SECONDS:
+                    self._wait(size)
+                    with self._lock:
+                        self._waiting.append((pk, size))
+                        self._waiting_bytes += size
                 with self._lock:
                     if self._bytes < self._most_bytes:
                         self._kept[pk, batch.received_at] = (batch.body, batch.columns)
-                        self._bytes += len(batch.body)
+                        self._bytes += size
 
-    def _wait(self) -> None:
-        """For a while: to read again what finds no room would cost the digest more than we gain.
+    def _wait(self, size: int) -> None:
+        """Little by little, so that nobody waits for a whole step: what is not kept costs the digest twice as much.
 
-        Little by little, so that no sender has to wait for a whole step of the digest.
+        All that waits counts, kept or not: else it would never again come to be less than what fits.
         """
-        naps = NAPS
-        while self._digested and (full := self._bytes / self._most_bytes) > HALF_FULL:
-            self._nap(SLOWEST_SECONDS * (full - HALF_FULL) / HALF_FULL)
-            if full < NEARLY_FULL:
-                return
-            naps -= 1
-            if not naps:
-                # Nobody waits again until the digest asks for something.
-                self._digested = False
+        times = min(2 * self._waiting_bytes / self._most_bytes - 1, MOST_TIMES)
+        if times > 0:
+            self._nap(times * size / SLOW_BYTES)
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
         """Give a request away; None when it is not here."""
@@ -72,7 +83,9 @@ class Fresh:
     def forget_before(self, pk: int) -> None:
         """The digest looks for none older than this."""
         with self._lock:
-            self._digested = True
+            self._looked_at = self._clock()
+            while self._waiting and self._waiting[0][0] < pk:
+                self._waiting_bytes -= self._waiting.popleft()[1]
             while self._kept and next(iter(self._kept))[0] < pk:
                 _, (body, _) = self._kept.popitem(last=False)
                 self._bytes -= len(body)
