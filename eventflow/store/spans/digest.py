@@ -112,7 +112,7 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
         edges.write(added.delta)
         libraries.write(counts)
         Inbox.objects.filter(pk__in=taken.ids).delete()
-    added.learned.into(memory)
+    added.learned.into(memory, chunks.stop - 1)
     memory.generation = number + 1
     handover.put(chunks, taken.bodies, taken.columns, new)
     return Digested(
@@ -213,7 +213,7 @@ def remember() -> None:
     for pk in reversed(newest):
         for chunk in opened.opened([pk]).values():
             added = sums.add(chunk.portion, _new(chunk.portion), chunk.meaning, meanings, memory)
-            added.learned.into(memory)
+            added.learned.into(memory, pk)
         if pk <= judged:
             # The lines of these are made; only who woke since is still to be told.
             memory.woken.clear()

@@ -47,7 +47,8 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     rows = window(parts, frozenset(chunks), memory.traces)
     alike = _patterns.judge(rows, consumers, now)
     reader = Reader(rows.places.chunks_of(), rows.places.opened)
-    woken = frozenset(memory.woken)
+    # Those further on will be seen with their publishers: to make their lines now would be in vain.
+    woken = frozenset(trace for trace, chunk in memory.woken.items() if chunk <= chunks[-1])
     late = reader.trace_ids(woken.difference(alike.seen.tolist())) if woken else set()
     keys = _touched(alike.others | late, reader) | load.listed(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
@@ -59,7 +60,8 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
             summaries.write(lines, now)
     except OutdatedError:
         return frozenset()
-    memory.woken -= woken
+    for trace in woken:
+        del memory.woken[trace]
     return frozenset(keys.union(row.key for row in alike.rows))
 
 

@@ -75,7 +75,8 @@ class Memory:
     traces  trace → number of its spans
     whole   trace → nothing: it is judged whole
     waited  context, edge and trace → nothing: its wait is counted
-    woken   traces whose publisher came after them: their flows' lines are to be made anew
+    woken   traces whose publisher came after them → the chunk with which it came: when the lines of that one are made,
+            theirs are to be made anew
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class Memory:
         self.whole = Recent(HOPS // 8)
         self.waited = Recent(HOPS)
         self.pending = Pending()
-        self.woken: set[int] = set()
+        self.woken: dict[int, int] = {}
 
 
 @dataclass(slots=True)
@@ -111,8 +112,8 @@ class Learned:
     pending_rows: Ints
     woken: U64
 
-    def into(self, memory: Memory) -> None:
-        """Remember it."""
+    def into(self, memory: Memory, chunk: int) -> None:
+        """Remember it; `chunk` is the last one that the step wrote."""
         memory.spans.put(self.spans)
         memory.hops.put(self.hops, self.hop_rows)
         _or(memory.inside, self.inside, self.inside_bits)
@@ -121,7 +122,7 @@ class Learned:
         memory.whole.put(self.whole)
         memory.waited.put(self.waited)
         memory.pending.put(self.pending, self.pending_rows)
-        memory.woken.update(self.woken.tolist())
+        memory.woken.update(dict.fromkeys(self.woken.tolist(), chunk))
 
 
 def _or(table: Recent, hashes: U64, bits: Ints) -> None:
