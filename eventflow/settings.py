@@ -178,7 +178,7 @@ if str(DATABASES["default"]["ENGINE"]).endswith("sqlite3"):
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768;"
             # 16 MB: what the inbox writes and soon frees again is copied into the database less often.
             "PRAGMA wal_autocheckpoint=4000;"
-            # Some builds write zeros over each page that becomes free: as much again as was stored.
+            # Some builds write zeros over each page that becomes free.
             " PRAGMA secure_delete=FAST;"
         ),
     }

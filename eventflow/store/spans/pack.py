@@ -25,7 +25,7 @@ CHUNK_SPANS = 512
 COMPRESSION = zstandard.ZstdCompressionParameters(
     strategy=zstandard.STRATEGY_FAST, window_log=18, hash_log=15, min_match=6, target_length=1, write_content_size=True
 )
-"""On spans a quarter cheaper than zstd's level -1, a third cheaper than its level 1, and as small as both."""
+"""On spans cheaper than zstd's levels 1 and -1, and as small."""
 
 
 Gathered: TypeAlias = "bytes | bytearray | memoryview[int]"
