@@ -1,9 +1,8 @@
-"""Scans against whole reading: both implementations, good requests, odd ones, broken ones and mutations of all."""
+"""Scans against whole reading: every way to scan, good requests, odd ones, broken ones and mutations of all."""
 
 import random
 import time
 from array import array
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,40 +12,19 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from collectors.otlp.scan import OtlpFormat, UnscannableError
+from collectors.otlp.scan import UnscannableError
 from collectors.otlp.scan.fields_py import message
 from eventflow.domain.columns import Format
 from tests.collectors.otlp.samples import SPAN, START, TRACE, attribute, request, span
 from tests.collectors.otlp.scan import agreement
 from tests.collectors.otlp.scan.agreement import KEYS, SEARCH, WAYS, check, same
-from tests.required import missing
-
-every = pytest.mark.parametrize("way", WAYS)
-MESSAGE = [
-    attribute("messaging.system", "kafka"),
-    attribute("messaging.destination.name", "orders"),
-    attribute("messaging.operation.type", "process"),
-    attribute("messaging.message.id", "m-1"),
-    attribute("messaging.message.conversation_id", "order-1"),
-]
-
-
-def made(way: str, keys: tuple[str, ...] = (), searched: tuple[str, ...] = ()) -> OtlpFormat:
-    try:
-        return agreement.made(way, keys, searched)
-    except ImportError as error:
-        missing("native-scanner", f"build it with `python -P collectors/otlp/scan/build.py` ({error})")
+from tests.collectors.otlp.scan.ways import MESSAGE, every, made, with_attribute
 
 
 def odd(way: str, **changes: Any) -> bool:
     columns = check(made(way), request(span(**changes)).SerializeToString())
     assert columns is not None
     return bool(columns.odd[0])
-
-
-def with_attribute(key: str, **value: Any) -> list[KeyValue]:
-    kept = [pair for pair in MESSAGE if pair.key != key]
-    return [*kept, KeyValue(key=key, value=AnyValue(**value))]
 
 
 @every
@@ -160,62 +138,6 @@ def test_what_is_usual_is_not_odd(way: str, changes: dict[str, Any]) -> None:
     assert not odd(way, **changes)
 
 
-def shapes_of(way: str, *requests: ExportTraceServiceRequest) -> list[int]:
-    format_ = made(way)
-    return [shape for one in requests for shape in array("Q", format_.scan(one.SerializeToString()).shapes)]
-
-
-@every
-@pytest.mark.parametrize(
-    "change",
-    (
-        lambda sent: sent.attributes[1].value.__init__(string_value="payments"),
-        lambda sent: sent.attributes.pop(3),
-        lambda sent: setattr(sent, "kind", 4),
-        lambda sent: setattr(sent, "name", "orders settle"),
-        lambda sent: setattr(sent.status, "code", 2),
-        lambda sent: setattr(sent, "parent_span_id", b"parent00"),
-        lambda sent: sent.links.add(trace_id=b"t" * 16, span_id=b"s" * 8),
-        lambda sent: sent.events.add(name="exception"),
-    ),
-)
-def test_what_a_judgement_looks_at_makes_another_shape(way: str, change: Callable[[Any], None]) -> None:
-    other = span(attributes=MESSAGE, kind=5)
-    change(other)
-    one, two = shapes_of(way, request(span(attributes=MESSAGE, kind=5)), request(other))
-    assert one != two
-
-
-@every
-def test_ids_times_sizes_and_pods_make_no_shape(way: str) -> None:
-    def sent(number: int) -> ExportTraceServiceRequest:
-        made = request(
-            span(
-                trace_id=bytes([number]) * 16,
-                span_id=bytes([number]) * 8,
-                start_time_unix_nano=START + number,
-                end_time_unix_nano=START + 2 * number,
-                attributes=[
-                    *with_attribute("messaging.message.id", string_value=f"m-{number}"),
-                    KeyValue(key="messaging.kafka.message.offset", value=AnyValue(int_value=number)),
-                    KeyValue(key="messaging.message.body.size", value=AnyValue(int_value=100 * number)),
-                    attribute("user.name", f"n{number}"),
-                ],
-            )
-        )
-        made.resource_spans[0].resource.attributes.append(attribute("k8s.pod.name", f"pod-{number}"))
-        return made
-
-    assert len(set(shapes_of(way, *map(sent, range(1, 9))))) == 1
-
-
-@every
-def test_a_name_with_an_id_in_it_makes_no_shape_where_nobody_looks_at_it(way: str) -> None:
-    web = [attribute("http.request.method", "GET"), attribute("correlation.id", "order-1")]
-    sent = [request(span(name=f"GET /orders/{n}", kind=2, attributes=web)) for n in range(3)]
-    assert len(set(shapes_of(way, *sent))) == 1
-
-
 @pytest.mark.parametrize("depth", (10, 28, 29, 30, 31, 32, 33, 34, 46, 47, 48, 49, 60, 500))
 @pytest.mark.parametrize("where", ("span", "event", "link", "resource", "scope"))
 def test_nested_values_are_read_as_deep_as_protobuf_reads_them(depth: int, where: str) -> None:
@@ -257,20 +179,6 @@ def test_groups_are_read_over_as_protobuf_reads_over_them(body: bytes) -> None:
 
 
 @every
-@given(st.lists(agreement.requests(), min_size=2, max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_spans_of_one_shape_are_judged_alike(way: str, bodies: list[bytes]) -> None:
-    format_ = made(way, KEYS, SEARCH)
-    judged: dict[int, object] = {}
-    for body in bodies:
-        columns = check(format_, body)
-        if columns is not None:
-            agreement.check_odd_warnings(format_, body, columns)
-            for shape, proof in agreement.proofs_by_shape(format_, body, columns):
-                assert judged.setdefault(shape, proof) == proof
-
-
-@every
 @given(agreement.requests(), st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
 def test_a_damaged_request_is_scanned_rightly_or_not_at_all(way: str, body: bytes, seed: int) -> None:
@@ -292,71 +200,6 @@ def test_all_implementations_say_the_same(body: bytes, seed: int) -> None:
             assert (one is None) == (other is None)
             if one is not None and other is not None:
                 same(sent, (native, python), one, other)
-
-
-@every
-@given(st.lists(agreement.requests(), min_size=1, max_size=4), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
-def test_gathered_spans_are_the_same_spans(way: str, bodies: list[bytes], chance: random.Random) -> None:
-    format_ = made(way, KEYS, SEARCH)
-    scanned = [(body, columns) for body in bodies if (columns := agreement.scanned(format_, body)) is not None]
-    wanted = [(r, s) for r, (_, columns) in enumerate(scanned) for s in range(columns.count)]
-    chance.shuffle(wanted)
-    wanted = wanted[: len(wanted) * 3 // 4]
-    one = format_.gather(
-        [body for body, _ in scanned],
-        [columns for _, columns in scanned],
-        array("I", [r for r, _ in wanted]).tobytes(),
-        array("I", [s for _, s in wanted]).tobytes(),
-    )
-    whole = [format_.read(body, columns, range(columns.count)) for body, columns in scanned]
-    expected = [whole[r][s] for r, s in wanted]
-    found = format_.read(one)
-    assert sorted(map(repr, found)) == sorted(map(repr, expected))
-    columns = check(format_, one)
-    assert columns is not None
-    for scope in range(len(columns.scope_ranges)):
-        inside = [found[i] for i, at in enumerate(array("I", columns.scopes)) if at == scope]
-        rest = iter(expected)  # two spans may be equal but for the schema of their scope
-        assert all(span in rest for span in inside), "their order has changed"
-
-
-@every
-@pytest.mark.parametrize("length", (b"\xff\x00", b"\xff\x80\x00", b""))
-def test_gathered_spans_have_lengths_as_short_as_can_be(way: str, length: bytes) -> None:
-    plain = span(attributes=[]).SerializeToString()
-    if length:  # 127 bytes, as a length of two and of three bytes
-        sent = plain + message(0x2A, b"n" * (125 - len(plain)))
-        written = b"\x12" + length + sent
-    else:  # more than three bytes can tell
-        sent = span(name="n" * 2**21).SerializeToString()
-        written = message(0x12, sent)
-    body = message(0x0A, message(0x12, written + message(0x12, plain)))
-    format_ = made(way)
-    gathered = format_.gather([body], [format_.scan(body)], bytes(8), array("I", range(2)).tobytes())
-    scope = message(0x0A, b"") + message(0x12, sent) + message(0x12, plain)
-    assert gathered == message(0x0A, message(0x0A, b"") + message(0x12, scope))
-
-
-@every
-def test_gathered_spans_keep_the_schema_that_they_were_written_by(way: str) -> None:
-    format_ = made(way)
-    sent = []
-    for number, (resource_url, scope_url) in enumerate((("a", "b"), ("a", "b"), ("a", ""), ("", "b"), ("", ""))):
-        one = request(span(name=f"span {number}"))
-        one.resource_spans[0].schema_url = resource_url
-        one.resource_spans[0].scope_spans[0].schema_url = scope_url
-        sent.append(one.SerializeToString())
-    everything = array("I", range(len(sent))).tobytes()
-    found = format_.gather(sent, [format_.scan(body) for body in sent], everything, bytes(len(everything)))
-    urls = {
-        one.name: (group.schema_url, scope.schema_url)
-        for group in ExportTraceServiceRequest.FromString(found).resource_spans
-        for scope in group.scope_spans
-        for one in scope.spans
-    }
-    assert list(urls.values()) == [("a", "b"), ("a", "b"), ("a", ""), ("", "b"), ("", "")]
-    assert len(format_.scan(found).scope_ranges) == 4
 
 
 def test_many_scopes_without_spans_take_no_time() -> None:
