@@ -20,14 +20,24 @@ from eventflow.store import spans
 START_SECONDS, STOP_SECONDS = 30, 10
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 NICE = 5
+COMMAND = sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--roles", "ingest"
 log = logging.getLogger(__name__)
 
 
 class Receivers:
-    """Receivers 1 to `count`, kept running. `publish` is told the topics that they tell."""
+    """Receivers 1 to `count`, kept running by `command`. `publish` is told the topics that they tell.
 
-    def __init__(self, count: int, publish: Callable[[Iterable[str]], None]) -> None:
-        self._count, self._publish = count, publish
+    pause  seconds after which one that ended is started again for the first time
+    """
+
+    def __init__(
+        self,
+        count: int,
+        publish: Callable[[Iterable[str]], None],
+        command: Sequence[str] = COMMAND,
+        pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._count, self._publish, self._command, self._pause = count, publish, command, pause
         self._listening: set[int] = set()
         self._all_listen = asyncio.Event()
 
@@ -44,12 +54,12 @@ class Receivers:
                 await self._all_listen.wait()
 
     async def _keep_running(self, number: int) -> None:
-        pause = FIRST_PAUSE
+        pause = self._pause
         while True:
             begun = asyncio.get_running_loop().time()
             with spans.channel() as descriptors:
                 code = await self._run_once(number, descriptors)
-            pause = FIRST_PAUSE if asyncio.get_running_loop().time() - begun > LONGEST_PAUSE else pause
+            pause = self._pause if asyncio.get_running_loop().time() - begun > LONGEST_PAUSE else pause
             log.error("receiving process %d ended with %d; it is started again in %.0f s", number, code, pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
@@ -61,11 +71,7 @@ class Receivers:
             "EVENTFLOW_ZIPKIN": "off",
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(settings.BASE_DIR / "manage.py"),
-            "up",
-            "--roles",
-            "ingest",
+            *self._command,
             env=os.environ | own,
             pass_fds=descriptors,
             stdin=asyncio.subprocess.PIPE,

@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from eventflow.store.spans import slots
+from eventflow.worker.receivers import NICE
 from tests import otlp
 from tests.running import Eventflow, until
 
@@ -110,6 +111,8 @@ def test_several_ingest_processes_are_read_as_one_even_when_one_is_killed(tmp_pa
     with eventflow:
         eventflow.token()
         assert listening(eventflow.otlp_http) == 2, "both that receive"
+        nice = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, *ingest_processes(eventflow))]
+        assert nice == [nice[0], *[nice[0] + NICE] * 2], "where cores are short, who digests goes first"
         senders = [Sender(eventflow.otlp_http) for _ in range(4)]
         time.sleep(1.5)
         one, _ = ingest_processes(eventflow)

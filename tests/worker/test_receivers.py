@@ -4,15 +4,14 @@ import asyncio
 import stat
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eventflow.store.spans import fresh
-from eventflow.worker import receivers
+from eventflow.worker.receivers import Receivers
 
-TELLS = f"""#!{sys.executable}
+TELLS = """
 import json, os, stat, sys
 found = [os.fstat(int(number)) for number in os.environ["EVENTFLOW_HANDED_ON"].split(",")]
 print(json.dumps([[stat.S_IFMT(one.st_mode), one.st_ino] for one in found]), flush=True)
@@ -21,14 +20,7 @@ sys.exit(3)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_one_that_dies_has_a_channel_and_its_successor_another_one(
-    tmp_path: Path, monkeypatch: Any, caplog: Any, loop: str
-) -> None:
-    program = tmp_path / "receiver"
-    program.write_text(TELLS)
-    program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(receivers, "FIRST_PAUSE", 0.01)
+def test_one_that_dies_has_a_channel_and_its_successor_another_one(caplog: Any, loop: str) -> None:
     told: list[Any] = []
     channels: list[int] = []
 
@@ -37,7 +29,7 @@ def test_one_that_dies_has_a_channel_and_its_successor_another_one(
         channels.append(len(fresh._takers._takers))
 
     async def run() -> None:
-        running = asyncio.create_task(receivers.Receivers(1, publish).run())
+        running = asyncio.create_task(Receivers(1, publish, (sys.executable, "-c", TELLS), pause=0.01).run())
         while len(told) < 3:
             await asyncio.sleep(0.01)
         running.cancel()
