@@ -69,10 +69,15 @@ class Strain:
 
 
 class Digester:
-    """The thread. `publish` is told the topics that changed."""
+    """The thread. `publish` is told the topics that changed; `clock` tells how long writing lines took."""
 
-    def __init__(self, publish: Callable[[Iterable[str]], None], strain: Strain | None = None) -> None:
-        self._publish = publish
+    def __init__(
+        self,
+        publish: Callable[[Iterable[str]], None],
+        strain: Strain | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publish, self._clock = publish, clock
         self._strain = strain or Strain()
         self._wake = threading.Event()
         self._stopping = False
@@ -156,11 +161,11 @@ class Digester:
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
-        begun = time.monotonic()
+        begun = self._clock()
         if (flooded or strained) and (self._steps % JUDGE_STEPS or begun < self._judge_at):
             return flooded
         keys = spans.judge(timezone.now())
-        ended = time.monotonic()
+        ended = self._clock()
         self._judge_at = ended + JUDGE_TIMES * (ended - begun)
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)

@@ -209,6 +209,20 @@ def test_a_publisher_of_another_flow_stands_in_the_line_of_its_consumer(first):
 
 
 @pytest.mark.django_db
+def test_a_line_is_made_anew_with_its_publishers_own_and_not_before():
+    sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web", correlation="order-7")
+    got = consume(
+        "got", 20, 30, service="worker", from_="jobs", links=[link("web", "sent")], trace_name="w", correlation="job-1"
+    )
+    send([got])
+    digest()
+    for one in (span("other", 0, 10, service="web", trace_name="other", correlation="order-8"), sent):
+        send([one])
+        store.digest(NOW)
+    assert [store.judge(NOW, limit=1) for _ in range(2)] == [{"order-8"}, {"order-7", "job-1"}]
+
+
+@pytest.mark.django_db
 def test_an_id_that_arrives_late_moves_the_trace_and_its_heirs():
     send([span("request", 0, 50, service="web", trace_name="web", correlation=None)])
     send([span("job", 60, 70, service="worker", trace_name="job", links=[link("web", "sent")], correlation=None)])

@@ -16,7 +16,7 @@ from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
 from eventflow.store.spans.runs import FAN_IN
-from eventflow.worker.digest import FLOOD_REQUESTS, STRAINED_SPANS, Digester, Strain
+from eventflow.worker.digest import FLOOD_REQUESTS, JUDGE_STEPS, STRAINED_SPANS, Digester, Strain
 from tests.running import until
 
 
@@ -142,6 +142,21 @@ def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: flo
     while digester.step() or spans.waiting():
         pass
     assert FlowRow.objects.count() == STRAINED_SPANS + 1000
+
+
+@pytest.mark.django_db
+def test_lines_that_took_long_wait_so_much_the_longer() -> None:
+    strain = Strain(clock=count().__next__, cpu=count().__next__)
+    # Each look at it is a second later: lines take one second, and then wait for four.
+    digester = Digester(Listener().publish, strain, clock=count(100).__next__)
+    listed = []
+    for number in range(8):
+        digester._steps = JUDGE_STEPS - 1
+        spans.append([many_spans(10 * number + each) for each in range(STRAINED_SPANS // 1000 + 1)])
+        before = FlowRow.objects.count()
+        digester.step()
+        listed.append(FlowRow.objects.count() > before)
+    assert listed == [True, False, False, False] * 2
 
 
 @pytest.mark.django_db
