@@ -46,6 +46,28 @@ def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
     assert found({0, 1, 2}) == {one: set(mine.tolist()) for one in range(3)}
 
 
+def test_who_knows_from_which_chunk_on_asks_no_run_that_ends_before(monkeypatch):
+    expected = fill(runs=2 * runs.FAN_IN + 1, entries=300)
+    runs.merge()
+    wanted = np.array(sorted(expected))
+    chunks = sorted({chunk for where in expected.values() for chunk in where})
+    chance = np.random.default_rng(5)
+    since, ahead = chance.choice([0, *chunks], len(wanted)), np.array(chunks[-20:])
+    read = set()
+    look_up = index._look_up
+    monkeypatch.setattr(index, "_look_up", lambda what, where: read.update(where) or look_up(what, where))
+    positions, there = index.View().lookup(wanted, since, ahead)
+    found: dict[int, set[int]] = defaultdict(set)
+    for position, where in zip(positions.tolist(), there.tolist(), strict=True):
+        found[position].add(where)
+    for position, one in enumerate(wanted.tolist()):
+        due = {where for where in expected[one] if where >= since[position] and where not in ahead}
+        assert due <= found[position] <= expected[one]
+    assert len(read) == IndexRun.objects.count() - 6, "the last six hold nothing but what is ahead"
+    index.View().lookup(wanted, np.full(len(wanted), chunks[-1] + 1), ahead)
+    assert len(read) == IndexRun.objects.count() - 6
+
+
 def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):
     monkeypatch.setattr(runs, "MERGE_ENTRIES", 4 * index.PAGE)
     expected = fill(runs=2 * runs.FAN_IN + 1, entries=700)
@@ -66,7 +88,7 @@ def test_entries_of_chunks_that_are_gone_are_left_out_by_a_merge():
 
 def test_a_merge_that_was_interrupted_is_begun_anew():
     expected = fill(runs=runs.FAN_IN, entries=200)
-    half = IndexRun.objects.create(level=1, entries=0, last_chunk=0, token=1, ready=False)
+    half = IndexRun.objects.create(level=1, entries=0, first_chunk=0, last_chunk=0, token=1, ready=False)
     IndexPage.objects.create(run=half, first=0, body=b"half written")
     assert found(set(expected)) == expected
     runs.merge()
@@ -97,7 +119,7 @@ def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
 def test_a_merge_whose_run_another_process_took_away_leaves_what_it_was_made_of():
     expected = fill(runs=3, entries=200)
     with pytest.raises(OutdatedError):
-        runs.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, last_chunk=1)
+        runs.switch(list(IndexRun.objects.values_list("id", flat=True)), merged=10**9, entries=1, chunks=(1, 1))
     assert found(set(expected)) == expected
 
 

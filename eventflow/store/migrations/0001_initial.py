@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('level', models.SmallIntegerField()),
                 ('entries', models.BigIntegerField()),
+                ('first_chunk', models.BigIntegerField()),
                 ('last_chunk', models.BigIntegerField()),
                 ('token', models.BigIntegerField()),
                 ('ready', models.BooleanField(default=True)),

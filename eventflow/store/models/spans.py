@@ -59,8 +59,9 @@ class IndexRun(models.Model):
 
     level = models.SmallIntegerField()
     entries = models.BigIntegerField()
+    first_chunk = models.BigIntegerField()
     last_chunk = models.BigIntegerField()
-    """The newest chunk an entry names: without any chunk up to it, the run is of no use."""
+    """The oldest and the newest chunk that entries name: without any chunk between them, the run is of no use."""
     token = models.BigIntegerField()
     """At random, so that what a process keeps of a run in memory is never taken for another's."""
     ready = models.BooleanField(default=True)

@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from secrets import randbits
 from typing import TypeAlias
 
@@ -44,7 +45,13 @@ def add(hashes: Ints, chunks: Ints) -> None:
     """Write entries, in any order, as a new run. Inside the caller's transaction."""
     if len(hashes):
         hashes, chunks = ordered(hashes, chunks)
-        run = IndexRun.objects.create(level=0, entries=len(hashes), last_chunk=int(chunks.max()), token=new_token())
+        run = IndexRun.objects.create(
+            level=0,
+            entries=len(hashes),
+            first_chunk=int(chunks.min()),
+            last_chunk=int(chunks.max()),
+            token=new_token(),
+        )
         write_pages(run.pk, hashes, chunks)
 
 
@@ -62,7 +69,7 @@ class View:
     """The index as it was when first asked: who asks again for the same purpose need not ask which runs there are."""
 
     def __init__(self) -> None:
-        self._runs: set[Run] = set()
+        self._runs: dict[Run, tuple[int, int]] = {}
 
     def chunks_of(self, hashes: Collection[int]) -> dict[int, list[int]]:
         """See `chunks_of`."""
@@ -73,20 +80,41 @@ class View:
             found[at].add(chunk)
         return {one: sorted(named) for one, named in found.items()}
 
-    def lookup(self, wanted: Ints) -> tuple[Ints, Ints]:
-        """See `lookup`."""
+    def lookup(self, wanted: Ints, since: Ints | None = None, ahead: Ints | None = None) -> tuple[Ints, Ints]:
+        """See `lookup`.
+
+        since  for each of `wanted`: chunks before these ids need not be found
+        ahead  ids of chunks, ascending, that need not be found either
+        """
         self._runs = self._runs or _runs()
         for _ in range(TRIES):
-            positions, chunks, sure = _look_up(wanted, self._runs)
+            positions, chunks, sure = (
+                _look_up(wanted, self._runs) if since is None else self._between(wanted, since, ahead)
+            )
             # A merge that ended meanwhile may have taken pages away before they were read.
-            if sure or self._runs <= (now := _runs()):
+            if sure or self._runs.keys() <= (now := _runs()).keys():
                 break
             self._runs = now
         return positions, chunks
 
+    def _between(self, wanted: Ints, since: Ints, ahead: Ints | None) -> tuple[Ints, Ints, bool]:
+        """As `_look_up`, each run asked only for what it may hold."""
+        places, chunks, sure = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], True
+        for run, (first, last) in sorted(self._runs.items()):
+            here = np.flatnonzero(since <= last)
+            low, high = (0, 0) if ahead is None else np.searchsorted(ahead, (first, last + 1)).tolist()
+            if len(here) and high - low <= last - first:
+                positions, found, alone = _look_up(wanted[here], [run])
+                places.append(here[positions])
+                chunks.append(found)
+                sure &= alone
+        return np.concatenate(places), np.concatenate(chunks), sure
 
-def _runs() -> set[Run]:
-    return set(select(IndexRun, ("id", "token"), {"ready": [True]}))
+
+def _runs() -> dict[Run, tuple[int, int]]:
+    """The first and the last chunk that each run names."""
+    rows = select(IndexRun, ("id", "token", "first_chunk", "last_chunk"), {"ready": [True]})
+    return {(pk, token): (first, last) for pk, token, first, last in rows}
 
 
 def _look_up(wanted: Ints, runs: Collection[Run]) -> tuple[Ints, Ints, bool]:
@@ -119,9 +147,9 @@ def _ask_many(wanted: Ints, directories: Iterable[tuple["Directory", int]]) -> _
     asked: _Asked = {}
     for directory, token in directories:
         on_page = directory.firsts.searchsorted(wanted, side="right") - 1
-        distinct, begins = np.unique(on_page, return_index=True)
+        begins = np.flatnonzero(np.concatenate(([True], on_page[1:] != on_page[:-1])))
         ends = np.append(begins[1:], len(on_page))
-        for page, begin, end in zip(distinct.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        for page, begin, end in zip(on_page[begins].tolist(), begins.tolist(), ends.tolist(), strict=True):
             if page >= 0:
                 asked[directory.ids[page], token] = (begin, end)
     return asked
@@ -145,19 +173,22 @@ def _of_few(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, I
 
 
 def _of_many(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, Ints]:
-    """(position in `wanted`, chunk) of what stands on these pages."""
+    """(position in `wanted`, chunk) of what stands on these pages, which are in the order of their runs."""
     positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for name, page in here:
-        begin, end = asked[name]
-        low = page.hashes.searchsorted(wanted[begin:end])
-        counts = page.hashes.searchsorted(wanted[begin:end], side="right") - low
+    for _, pages in groupby(here, key=lambda one: one[0][1]):
+        # A run's pages one behind the other are as ordered as each of them.
+        of_run = list(pages)
+        begin, end = asked[of_run[0][0]][0], asked[of_run[-1][0]][1]
+        hashes = np.concatenate([page.hashes for _, page in of_run])
+        low = hashes.searchsorted(wanted[begin:end])
+        counts = hashes.searchsorted(wanted[begin:end], side="right") - low
         hit = np.flatnonzero(counts)
         if len(hit):
             often = counts[hit]
             positions.append(np.repeat(hit + begin, often))
             # low, low + 1, … of every hit, without a loop.
             within = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
-            chunks.append(page.chunks[np.repeat(low[hit], often) + within])
+            chunks.append(np.concatenate([page.chunks for _, page in of_run])[np.repeat(low[hit], often) + within])
     return np.concatenate(positions), np.concatenate(chunks)
 
 

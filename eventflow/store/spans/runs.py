@@ -13,6 +13,7 @@ from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import Flags, Ints
 from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.index import BITS, PAGE, Run, directory_of, new_token, ordered, write_pages
+from eventflow.store.spans.opened import LAST
 from eventflow.store.spans.page import Decoded
 from eventflow.store.spans.rows import select
 from eventflow.store.spans.turn import writing
@@ -62,8 +63,10 @@ def drop(runs: Iterable[int]) -> None:
 
 
 def _merge(runs: Sequence[Run], level: int) -> None:
-    merged = IndexRun.objects.create(level=level, entries=0, last_chunk=0, token=new_token(), ready=False)
-    entries = last = 0
+    merged = IndexRun.objects.create(
+        level=level, entries=0, first_chunk=0, last_chunk=0, token=new_token(), ready=False
+    )
+    entries, first, last = 0, LAST, 0
     for low, high in _ranges(runs):
         hashes, chunks = ordered(*_entries(runs, low, high))
         alive = _alive(chunks)
@@ -71,17 +74,18 @@ def _merge(runs: Sequence[Run], level: int) -> None:
         if len(hashes):
             write_pages(merged.pk, hashes, chunks)
             entries += len(hashes)
-            last = max(last, int(chunks.max()))
+            first, last = min(first, int(chunks.min())), max(last, int(chunks.max()))
     names = [run for run, _ in runs]
-    switch(names, merged.pk, entries, last)
+    switch(names, merged.pk, entries, (first, last))
     drop(names)
 
 
-def switch(runs: Sequence[int], merged: int, entries: int, last_chunk: int) -> None:
+def switch(runs: Sequence[int], merged: int, entries: int, chunks: tuple[int, int]) -> None:
     """Let readers read the merged run in place of those it was made of. Raises OutdatedError where it is gone."""
     with writing():
         IndexRun.objects.filter(pk__in=runs).update(ready=False)
-        if not IndexRun.objects.filter(pk=merged).update(ready=True, entries=entries, last_chunk=last_chunk):
+        told = {"entries": entries, "first_chunk": chunks[0], "last_chunk": chunks[1]}
+        if not IndexRun.objects.filter(pk=merged).update(ready=True, **told):
             # Another process took it for the rest of a merge that died: the runs it was made of stay as they are.
             raise OutdatedError
 
