@@ -14,7 +14,10 @@ def test_when_it_is_too_much_the_steps_that_wait_longest_are_kept(monkeypatch):
     kept = handover.Handover()
     for chunk in (1, 2, 3):
         kept.put(range(chunk, chunk + 1), [body], [columns], np.ones(1, bool))
+    kept.put(range(5, 8), [body], [columns], np.ones(1, bool))
+    assert kept.end_of(6) == 7, "which chunks go together is known of all"
     assert [kept.take([chunk])[1] for chunk in (1, 2, 3)] == [{1}, {2}, set()]
+    assert kept.take([5, 6, 7])[1] == set()
     # What was taken makes room.
-    kept.put(range(4, 5), [body], [columns], np.ones(1, bool))
-    assert kept.take([4])[1] == {4}
+    kept.put(range(8, 9), [body], [columns], np.ones(1, bool))
+    assert kept.take([8])[1] == {8}

@@ -45,7 +45,7 @@ class Handover:
     def put(self, chunks: range, bodies: Iterable[bytes], columns: Iterable[SpanColumns], new: Flags) -> None:
         """Keep a step: the requests whose new spans lie in these chunks now.
 
-        Not when it is too much: what waits longest is taken next.
+        Only which chunks these are when it is too much: what waits longest is taken next.
         """
         columns = tuple(columns)
         cuts = np.cumsum([one.count for one in columns])[:-1]
@@ -53,9 +53,9 @@ class Handover:
         if not chunks:
             return
         with self._lock:
-            steps = [*self._steps, _Step(chunks[0], chunks[-1], parts)]
-            if sum(step.size() for step in steps) <= KEPT_BYTES:
-                self._steps = steps
+            step = _Step(chunks[0], chunks[-1], parts)
+            room = KEPT_BYTES - sum(step.size() for step in self._steps)
+            self._steps.append(step if step.size() <= room else _Step(step.first, step.last, ()))
 
     def forget(self) -> None:
         """The store changed behind our back: what its chunks are called may mean something else now."""
@@ -75,7 +75,7 @@ class Handover:
         with self._lock:
             for step in self._steps:
                 written = range(step.first, step.last + 1)
-                if wanted.issuperset(written):
+                if step.parts and wanted.issuperset(written):
                     parts += step.parts
                     found.update(written)
             self._steps = [step for step in self._steps if step.first > max(wanted, default=0)]
