@@ -10,7 +10,7 @@ from eventflow.domain.observations import Span
 from eventflow.store.spans import form
 from eventflow.store.spans.examples import LARGEST, Examples
 from eventflow.store.spans.handover import Part
-from eventflow.store.spans.recent import Recent
+from eventflow.store.spans.memory import Memory
 from eventflow.store.spans.window import Window, window
 from tests.flow_factory import KEY, consume, link, publish, span
 from tests.store.pickled import encode
@@ -47,7 +47,7 @@ def order(number: int, chance: random.Random, note: str = "") -> list[Span]:
 def rows_of(spans: list[Span]) -> Window:
     body = encode(spans)
     part = Part(body, form.form().scan(body), np.ones(len(spans), bool))
-    return window([part], frozenset({1}), Recent(16, 1))
+    return window([part], frozenset({1}), Memory())
 
 
 def line(spans: list[Span]) -> object:

@@ -10,7 +10,7 @@ from eventflow.store import spans as store
 from eventflow.store.models import FlowPattern, FlowRow
 from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.patterns import Patterns
-from tests.flow_factory import consume, link, publish, span
+from tests.flow_factory import consume, link, publish, span, trace
 from tests.store.support import NOW, digest, send
 
 pytestmark = pytest.mark.django_db
@@ -66,8 +66,8 @@ def lines() -> list[tuple[object, ...]]:
     return sorted(FlowRow.objects.values_list("key", "started_ns", "duration_ns", "status", "plumbing", *alike))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
+def orders_come(seed: int) -> None:
+    """Random orders, digested and judged in bunches; each line must be the one that the flow gets by itself."""
     chance = random.Random(seed)
     # Whoever reads was known before: what is expected of an order does not change while the orders come.
     for group in ("payment", "email", "audit"):
@@ -81,9 +81,114 @@ def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
         send(spans[:size])
         spans = spans[size:]
         digest()
+    expect_the_lines_that_flows_get_by_themselves()
+
+
+def expect_the_lines_that_flows_get_by_themselves() -> None:
     found = lines()
     store.refresh_flows(FlowRow.objects.values_list("key", flat=True), NOW)
     assert lines() == found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
+    orders_come(seed)
+
+
+@pytest.mark.parametrize("bound", ["WIDE", "MORE_CHUNKS", "MORE_ROWS", "TOGETHER", "ROUNDS"])
+def test_lines_are_the_same_however_far_a_step_looks_back(bound, monkeypatch):
+    monkeypatch.setattr(import_module("eventflow.store.spans.window"), bound, 1)
+    orders_come(seed=7)
+
+
+class Watched(Patterns):
+    """Tells how many flows were not recognised as like others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: set[str] = set()
+
+    def judge(self, window, consumers, now):
+        found = super().judge(window, consumers, now)
+        self.others |= found.others
+        return found
+
+
+@pytest.mark.parametrize("first", ["publish", "consume"])
+@pytest.mark.parametrize("joined", ["link", "parent"])
+def test_flows_whose_spans_come_apart_are_like_others_too(first, joined, monkeypatch):
+    patterns = Watched()
+    monkeypatch.setattr(judge, "_patterns", patterns)
+    came = {
+        "publish": [
+            publish(f"p{n}", n * 100, n * 100 + 3, service="web", to="jobs", parent="not here", trace_name=f"t{n}",
+                    correlation=f"k{n}", title="send jobs")
+            for n in range(20)
+        ],
+        "consume": [
+            consume(f"c{n}", n * 100 + 9, n * 100 + 30, service="worker", from_="jobs", group="w", title="process jobs",
+                    correlation=f"k{n}", **({"links": [link(f"t{n}", f"p{n}")], "trace_name": f"w{n}"}
+                                            if joined == "link" else {"parent": f"p{n}", "trace_name": f"t{n}"}))
+            for n in range(20)
+        ],
+    }  # fmt: skip
+    second = "consume" if first == "publish" else "publish"
+    for part in (came[first][:12], [*came[first][12:], *came[second][:15]], came[second][15:]):
+        send(part)
+        digest()
+    assert not patterns.others
+    assert FlowRow.objects.filter(pattern__spans=2, pattern__events=1).count() == 20
+    expect_the_lines_that_flows_get_by_themselves()
+
+
+def test_a_trace_without_a_key_that_links_to_nothing_known_is_judged_by_itself(monkeypatch):
+    patterns = Watched()
+    monkeypatch.setattr(judge, "_patterns", patterns)
+    consumer = consume("c", 9, 30, service="worker", from_="jobs", group="w", links=[link("t", "p")], trace_name="w",
+                       correlation=None)  # fmt: skip
+    send([consumer])
+    digest()
+    assert patterns.others == {trace("w")}
+    assert FlowRow.objects.get().key == trace("t"), "it is of the flow of what it links to"
+
+
+def test_a_trace_that_gets_its_key_late_leaves_the_flow_it_was_of():
+    send([publish("p", 0, 3, service="web", to="jobs", trace_name="t", correlation="k1")])
+    digest()
+    reads = consume("c", 9, 30, service="worker", from_="jobs", group="w", links=[link("t", "p")], trace_name="w",
+                    correlation=None)  # fmt: skip
+    send([reads])
+    digest()
+    assert list(FlowRow.objects.values_list("key", "pattern__spans")) == [("k1", 2)]
+    send([span("last", 31, 33, service="worker", trace_name="w", correlation="k2")])
+    digest()
+    assert "k2" in FlowRow.objects.values_list("key", flat=True)
+    expect_the_lines_that_flows_get_by_themselves()
+
+
+def test_what_begins_at_one_time_stands_in_the_order_of_its_addresses():
+    for number in range(20):
+        both = {"service": "web", "trace_name": f"t{number}", "correlation": f"k{number}"}
+        send(
+            [
+                publish(f"a{number}", number, number + 2, to="jobs", title="a", **both),
+                publish(f"b{number}", number, number + 2, to="mails", title="b", **both),
+            ]
+        )
+    digest()
+    assert FlowRow.objects.values("pattern").distinct().count() == 2
+    expect_the_lines_that_flows_get_by_themselves()
+
+
+def test_a_line_says_nothing_of_spans_whose_turn_comes_later():
+    send([publish("p", 0, 3, service="web", to="jobs", trace_name="t", correlation="k1")])
+    store.digest(NOW)
+    send([publish("q", 9, 12, service="web", to="jobs", trace_name="t", correlation="k1")])
+    store.digest(NOW)
+    seen = []
+    while store.judge(NOW, limit=1):
+        seen.append(FlowRow.objects.get().pattern.spans)
+    assert seen == [1, 2]
 
 
 def test_a_flow_that_comes_again_before_its_line_was_made_gets_its_line(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eventflow.store.spans import arrays, ids, index
-from eventflow.store.spans.columns import U64, Flags, Ints, Portion
+from eventflow.store.spans.columns import U64, Flags, Ints
 from eventflow.store.spans.letters import with_letters
 from eventflow.store.spans.load import is_trace
 from eventflow.store.spans.window import Window
@@ -32,37 +32,45 @@ def flows(window: Window) -> tuple[Ints, U64, dict[int, str]]:
     hexes = (raw.hex() for raw in portion.trace_ids[first[nameless]].view("V16").ravel().tolist())
     texts.update(zip(flow_of_trace[nameless].tolist(), hexes, strict=True))
     # Several keys in one trace: the flow of neither is this trace alone.
-    unsure = ((low != high) & ~nameless)[trace_of] | np.isin(flow, several)
+    unsure = ((low != high) & ~nameless)[trace_of] | arrays.one_of(flow, several)
     return np.where(unsure, -1 - flow, flow), high[trace_of], texts
 
 
-def alone(window: Window, flow: Ints) -> Flags:
-    """The rows of flows that stand by themselves: everything that decides about them is here and of the usual kind."""
-    portion = window.portion
-    bad = np.zeros(len(portion), bool)
-    bad |= flow < 0
-    bad |= portion.odd
-    # Links out of the flow, and links into it from elsewhere, join flows or bring foreign publishers.
-    into, at = arrays.among(portion.link_context, portion.context)
-    source, target = flow[portion.link_row], np.where(into, flow[at], -1)
-    crossing = (source != target) | (target < 0)
-    bad[portion.link_row[crossing]] = True
-    known_trace, where = arrays.among(portion.link_trace, portion.trace)
-    bad[where[crossing & known_trace]] = True
-    # A parent that is not here decides where a message came from.
-    inside, _ = arrays.among(portion.parent, portion.context)
-    hop = window.table()[:, _SIDE] != 0
-    bad |= hop & (portion.parent != 0) & ~inside & ~_has_links(portion)
+def alone(window: Window, flow: Ints, keyed: U64) -> Flags:
+    """The rows of flows that stand by themselves: everything that decides about them is here and of the usual kind.
+
+    `flow` and `keyed` as `flows` gives them. What is not stored yet decides nothing: such flows are judged as they are.
+    """
+    bad = (flow < 0) | window.portion.odd
+    _mark_joined(window, flow, keyed, bad)
     bad |= _several_messages(window)
     bad |= _elsewhere(window)
     bad |= with_letters(window)
     return ~arrays.among(flow.view(np.uint64), flow[bad].view(np.uint64))[0]
 
 
-def _has_links(portion: Portion) -> Flags:
-    found = np.zeros(len(portion), bool)
-    found[portion.link_row] = True
-    return found
+def _mark_joined(window: Window, flow: Ints, keyed: U64, bad: Flags) -> None:
+    """Links out of a flow, and links into it from elsewhere, join flows or bring foreign publishers."""
+    portion = window.portion
+    source = portion.link_row
+    into, at = arrays.among(portion.link_context, portion.context)
+    known, where = arrays.among(portion.link_trace, portion.trace)
+    target = np.where(into, flow[at], np.where(known, flow[where], flow[source]))
+    crossing = target != flow[source]
+    bad[source[crossing]] = True
+    bad[where[crossing & known]] = True
+    # Nobody knows these targets' trace here. It may be stored; and a trace without a key belongs where it links to.
+    unknown = np.flatnonzero(~into & ~known)
+    away = (keyed[source[unknown]] == 0) | _stored(window, portion.link_trace[unknown])
+    bad[source[unknown[away]]] = True
+
+
+def _stored(window: Window, traces: U64) -> Flags:
+    """Which of these traces lie in chunks that are not here."""
+    if not len(traces):
+        return np.zeros(0, bool)
+    hashes = index.shortened(ids.of_traces(traces))
+    return arrays.one_of(hashes, window.away(arrays.ascending(hashes)))
 
 
 def _several_messages(window: Window) -> Flags:
@@ -83,7 +91,5 @@ def _elsewhere(window: Window) -> Flags:
     hashes = index.shortened(
         np.concatenate((of_traces[traces], ids.of_linked(portion.trace[traces]), keys.hash[traces[keys.row]]))
     )
-    held, chunks = window.places.of(np.unique(hashes))
-    away = held[~np.isin(chunks, np.array(sorted(window.chunks)))]
-    found[rows[np.isin(hashes, away)]] = True
+    found[rows[arrays.one_of(hashes, window.away(arrays.ascending(hashes)))]] = True
     return found

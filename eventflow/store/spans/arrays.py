@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+import numpy as np
+
 from eventflow.store.spans import arrays_py
 from eventflow.store.spans.dtypes import U64, Flags, Ints
 
@@ -29,6 +31,19 @@ def distinct(values: U64) -> tuple[Ints, Ints]:
 def among(hashes: U64, wanted: U64) -> tuple[Flags, Ints]:
     """Which of `hashes` are among `wanted`, and where they stand there first (0 for the others)."""
     return _best.among(hashes, wanted)
+
+
+def one_of(numbers: Ints, wanted: Ints) -> Flags:
+    """Which of `numbers` are among `wanted`."""
+    return among(numbers.view(np.uint64), wanted.view(np.uint64))[0]
+
+
+def ascending(numbers: Ints) -> Ints:
+    """The distinct ones, ascending, several times as fast as np.unique."""
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def grouped(numbers: Ints, groups: int) -> Ints:

@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from eventflow.domain.hop import Context, evidence
 from eventflow.domain.observations import Messaging, Span, SpanLink
 from eventflow.store.spans import form
@@ -61,9 +59,11 @@ def _made(window: Window, rows: Ints, key: str, examples: list[Span]) -> list[Sp
         for context, row in zip(portion.context[rows].tolist(), rows.tolist(), strict=True)
     }
     links: dict[int, list[Context]] = defaultdict(list)
-    for at in np.flatnonzero(np.isin(portion.link_row, rows)).tolist():
-        links[int(portion.link_row[at])].append(_named(inside, int(portion.link_context[at])))
-    carried = np.flatnonzero(np.isin(messages.row, rows))
+    for at in _of_rows(portion.link_row, rows):
+        trace_id = portion.link_trace_ids[at].tobytes().hex()
+        links[int(portion.link_row[at])].append(_named(inside, trace_id, int(portion.link_context[at])))
+    # The ids of odd rows, which these are not, stand behind all others.
+    carried = _of_rows(messages.row[: len(messages.row) - len(messages.texts)], rows)
     message = dict(zip(messages.row[carried].tolist(), map(str, messages.hash[carried].tolist()), strict=True))
     told = [one[rows].tolist() for one in (portion.context, portion.parent, portion.start, portion.end)]
     return [
@@ -71,7 +71,7 @@ def _made(window: Window, rows: Ints, key: str, examples: list[Span]) -> list[Sp
             example,
             trace_id=inside[context].trace_id,
             span_id=inside[context].span_id,
-            parent_id=_named(inside, parent).span_id if parent else None,
+            parent_id=_named(inside, inside[context].trace_id, parent).span_id if parent else None,
             start_ns=start,
             end_ns=end,
             links=_links(example, links[row]),
@@ -82,13 +82,19 @@ def _made(window: Window, rows: Ints, key: str, examples: list[Span]) -> list[Sp
     ]
 
 
+def _of_rows(owners: Ints, rows: Ints) -> list[int]:
+    """Where these rows stand in an ascending column of rows."""
+    begins, ends = owners.searchsorted(rows), owners.searchsorted(rows, side="right")
+    return [at for begin, end in zip(begins.tolist(), ends.tolist(), strict=True) for at in range(begin, end)]
+
+
 def _context(portion: Portion, row: int) -> Context:
     return Context(portion.trace_ids[row].tobytes().hex(), portion.span_ids[row].tobytes().hex())
 
 
-def _named(inside: Mapping[int, Context], context: int) -> Context:
-    """An address; one outside of the flow gets a name of its own."""
-    return inside.get(context) or Context("", str(context))
+def _named(inside: Mapping[int, Context], trace_id: str, context: int) -> Context:
+    """An address; one outside of the flow gets a name of its own, the same whoever names it."""
+    return inside.get(context) or Context(trace_id, str(context))
 
 
 def _links(example: Span, targets: list[Context]) -> tuple[SpanLink, ...]:

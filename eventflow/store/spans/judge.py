@@ -7,6 +7,7 @@ the lines, so that a crash in between repeats the work and skips none.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+import numpy as np
 from django.db import transaction
 from django.db.models import F
 
@@ -24,9 +25,10 @@ from eventflow.store.spans.opened import opened, sizes
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
-from eventflow.store.spans.window import window
+from eventflow.store.spans.window import born, window
 
-STEP_SPANS = 24_576
+STEP_SPANS = 65_536
+"""As many as memory allows: in a larger step fewer flows are looked at twice."""
 TRIES = 5
 SECOND = 1_000_000_000
 RECHECK_SECONDS = 16
@@ -44,7 +46,7 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
     parts, here = handover.take(chunks)
     parts += parts_of(opened(set(chunks) - here).values(), fresh=True)
     consumers = flow_evidence.consumers()
-    rows = window(parts, frozenset(chunks), memory.traces)
+    rows = window(parts, frozenset(chunks), memory, [pk for pk, _ in sizes(0, chunks[-1])])
     alike = _patterns.judge(rows, consumers, now)
     reader = Reader(rows.places.chunks_of(), rows.places.opened)
     # Those further on will be seen with their publishers: to make their lines now would be in vain.
@@ -60,6 +62,8 @@ def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
             summaries.write(lines, now)
     except OutdatedError:
         return frozenset()
+    new = born(rows)
+    memory.born.put(new, np.full((len(new), 1), chunks[0]))
     for trace in woken:
         del memory.woken[trace]
     return frozenset(keys.union(row.key for row in alike.rows))

@@ -16,8 +16,10 @@ _FAILED, _LIKE, _SIDE = 2, 8, 0
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Rows flow by flow, in the order of their starts: flow `n` has `order[starts[n]:starts[n + 1]]`, and begins and
-    ends when `begun` and `ended` say."""
+    """Rows flow by flow, in the domain's order (start, address).
+
+    Flow `n` has `order[starts[n]:starts[n + 1]]`, and begins and ends when `begun` and `ended` say.
+    """
 
     order: Ints
     starts: Ints
@@ -29,7 +31,14 @@ class Runs:
         """These rows, one at least; `flow` has the number of every row's flow."""
         order = rows[np.argsort(portion.start[rows], kind="stable")]
         order = order[arrays.grouped(flow[order], int(flow.max()) + 1)]
-        mine = flow[order]
+        mine, start = flow[order], portion.start[order]
+        tied = np.flatnonzero((mine[1:] == mine[:-1]) & (start[1:] == start[:-1]))
+        if len(tied):
+            # As the domain has them: at one time by their addresses.
+            at = np.unique(np.concatenate((tied, tied + 1)))
+            trace = portion.trace_ids[order[at]].byteswap()
+            span = portion.span_ids[order[at]].byteswap().ravel()
+            order[at] = order[at][np.lexsort((span, trace[:, 1], trace[:, 0], start[at], mine[at]))]
         first = np.flatnonzero(np.concatenate(([True], mine[1:] != mine[:-1])))
         ended = np.maximum.reduceat(np.maximum(portion.start, portion.end)[order], first)
         return Runs(order, np.append(first, len(order)), portion.start[order[first]], ended)
@@ -45,15 +54,14 @@ def hashes(window: Window, runs: Runs, now_ns: int) -> U64:
     place = np.full(len(portion), -1, np.int64)
     place[order] = np.arange(len(order)) - runs.starts[flow]
     young = (table[order, _FAILED] != 0) & (now_ns - portion.end[order] < RETRY_PATIENCE_NS)
-    inside, parent = arrays.among(portion.parent[order], portion.context)
-    parents = np.where(portion.parent[order] == 0, -1, np.where(inside, place[parent], -2))
+    parents, links = _named(portion, place, runs)
     parts: Sequence[Array] = (
         table[order, _LIKE],
         parents,
         _ranks(flow, portion.trace[order].view(np.int64)),
         young,
         _ranks(flow, _messages(window)[order]),
-        _links(portion, place)[order],
+        links,
         *_time_ranks(
             flow, portion.start[order], np.where(_end_counts(portion, table, order, flow), portion.end[order], -1)
         ),
@@ -64,6 +72,29 @@ def hashes(window: Window, runs: Runs, now_ns: int) -> U64:
     hashed = mixed(hashed ^ mixed(place[order].view(np.uint64), 7), 8)
     summed: U64 = np.add.reduceat(hashed, runs.starts[:-1])
     return mixed(summed ^ np.diff(runs.starts).astype(np.uint64), 9)
+
+
+def _named(portion: Portion, place: Ints, runs: Runs) -> tuple[Ints, Ints]:
+    """For each row its parent's place in the flow (-1: no parent) and a hash of the places that it links to.
+
+    What is not in the flow has places before -1: which of them are one and the same counts.
+    """
+    order, flow = runs.order, runs.number()
+    position = np.zeros(len(portion), np.int64)
+    position[order] = np.arange(len(order))
+    linking = np.flatnonzero(place[portion.link_row] >= 0)
+    source = position[portion.link_row[linking]]
+    named: U64 = np.concatenate((portion.parent[order], portion.link_context[linking]))
+    inside, at = arrays.among(named, portion.context)
+    places = np.where(inside, place[at], -1)
+    outside = np.flatnonzero(~inside & (named != 0))
+    if len(outside):
+        by = np.concatenate((np.arange(len(order)), source))[outside]
+        outside, by = outside[np.argsort(by, kind="stable")], np.sort(by)
+        places[outside] = -2 - _ranks(flow[by], named[outside].view(np.int64))
+    links = np.zeros(len(order), np.uint64)
+    np.add.at(links, source, mixed(places[len(order) :].view(np.uint64), 5))
+    return places[: len(order)], links.view(np.int64)
 
 
 def _end_counts(portion: Portion, table: Ints, order: Ints, flow: Ints) -> Flags:
@@ -95,15 +126,6 @@ def _messages(window: Window) -> Ints:
     found = np.zeros(len(window.portion), np.int64)
     found[window.keys.message.row] = window.keys.message.hash.view(np.int64)
     return found
-
-
-def _links(portion: Portion, place: Ints) -> Ints:
-    """A hash of the places in the flow that each row links to."""
-    inside, at = arrays.among(portion.link_context, portion.context)
-    targets = np.where(inside, place[at], -1)
-    found = np.zeros(len(portion), np.uint64)
-    np.add.at(found, portion.link_row, mixed(targets.view(np.uint64), 5))
-    return found.view(np.int64)
 
 
 def _time_ranks(flow: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:

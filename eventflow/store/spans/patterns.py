@@ -53,13 +53,13 @@ class Patterns:
         """Lines for the flows of the window's new spans."""
         portion = window.portion
         flow, keyed, texts = flows(window)
-        good = alone(window, flow)
-        chosen = np.flatnonzero(good & window.once())
+        good = alone(window, flow, keyed)
+        # Of older rows only those of flows that something came to.
+        chosen = np.flatnonzero(good & window.once() & arrays.one_of(flow, flow[window.fresh]))
         others = _hex(portion.trace_ids[window.fresh & ~good])
         if not len(chosen):
             return Judged([], others, set(), portion.trace[:0])
         runs = Runs.of(portion, chosen, flow)
-        touched = np.logical_or.reduceat(window.fresh[runs.order], runs.starts[:-1])
         names = flow[runs.order[runs.starts[:-1]]].tolist()
         bounds = zip(runs.begun.tolist(), (runs.ended - runs.begun).tolist(), strict=True)
         patterns = zip(
@@ -68,15 +68,12 @@ class Patterns:
             strict=True,
         )
         rows: list[Line] = []
-        for at, (new, name, pattern, (begun, lasted)) in enumerate(
-            zip(touched.tolist(), names, patterns, bounds, strict=True)
-        ):
-            if new:
-                line = self._lines.get(pattern)
-                if line is None:
-                    mine = runs.order[runs.starts[at] : runs.starts[at + 1]]
-                    line = self._lines[pattern] = self._line(texts[name], window, mine, consumers, now)
-                rows.append(Line(texts[name], begun, lasted, line))
+        for at, (name, pattern, (begun, lasted)) in enumerate(zip(names, patterns, bounds, strict=True)):
+            line = self._lines.get(pattern)
+            if line is None:
+                mine = runs.order[runs.starts[at] : runs.starts[at + 1]]
+                line = self._lines[pattern] = self._line(texts[name], window, mine, consumers, now)
+            rows.append(Line(texts[name], begun, lasted, line))
         seen_before = arrays.among(portion.trace, portion.trace[~window.fresh])[0] & good & (keyed != 0)
         return Judged(rows, others, _hex(portion.trace_ids[seen_before]), portion.trace[good])
 
