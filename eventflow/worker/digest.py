@@ -36,12 +36,14 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-JUDGE_STEPS, FLOOD_REQUESTS = 16, 32
-"""Lines are written after so many steps only, while more than so many requests wait: spans first."""
-JUDGE_TIMES = 4
-"""And then not before so many times as long as writing the last ones took: those far behind are read anew."""
-STRAINED_SPANS, STRAINED_SHARE = 8_000, 0.9
-"""So, too, while steps have so many spans and this process uses up so much of a core."""
+FLOOD_REQUESTS = 32
+"""While more requests than this wait it is a flood: spans go first."""
+FLOOD_STEPS, FLOOD_TIMES, FLOOD_SPANS = 16, 4, 24_576
+"""Then lines are written after so many steps only, and after so many times as long as the last ones took, for so many
+spans at a time."""
+STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.9, 1.0
+"""While steps have so many spans and this process uses up so much of a core, lines are written this rarely: the more
+spans at once, the fewer flows are looked at twice."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -82,7 +84,8 @@ class Digester:
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
-        self._recheck_at = self._compact_at = self._judge_at = 0.0
+        self._recheck_at = self._compact_at = 0.0
+        self._judged_at, self._judging_took = clock(), 0.0
         self._steps, self._tidy_at = 0, TIDY_STEPS
 
     def start(self) -> None:
@@ -159,16 +162,23 @@ class Digester:
             if done.services_seen:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
-        strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
-        begun = self._clock()
-        if (flooded or strained) and (self._steps % JUDGE_STEPS or begun < self._judge_at):
+        strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
+        if done.requests and not self._lines_due(flooded=flooded, strained=strained):
             return flooded
-        keys = spans.judge(timezone.now())
-        ended = self._clock()
-        self._judge_at = ended + JUDGE_TIMES * (ended - begun)
+        begun = self._clock()
+        keys = spans.judge(timezone.now(), FLOOD_SPANS) if flooded else spans.judge(timezone.now())
+        self._judged_at = self._clock()
+        self._judging_took = self._judged_at - begun
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
+
+    def _lines_due(self, *, flooded: bool, strained: bool) -> bool:
+        """Whether it is time to write lines: never more than half of it goes there while spans come."""
+        since = self._clock() - self._judged_at
+        if flooded:
+            return self._steps % FLOOD_STEPS == 0 and since >= FLOOD_TIMES * self._judging_took
+        return since >= max(self._judging_took, STRAINED_SECONDS if strained else 0.0)
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""

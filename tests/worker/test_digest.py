@@ -16,7 +16,7 @@ from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
 from eventflow.store.spans.runs import FAN_IN
-from eventflow.worker.digest import FLOOD_REQUESTS, JUDGE_STEPS, STRAINED_SPANS, Digester, Strain
+from eventflow.worker.digest import FLOOD_REQUESTS, FLOOD_STEPS, FLOOD_TIMES, STRAINED_SPANS, Digester, Strain
 from tests.running import until
 
 
@@ -145,18 +145,26 @@ def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: flo
 
 
 @pytest.mark.django_db
-def test_lines_that_took_long_wait_so_much_the_longer() -> None:
-    strain = Strain(clock=count().__next__, cpu=count().__next__)
-    # Each look at it is a second later: lines take one second, and then wait for four.
-    digester = Digester(Listener().publish, strain, clock=count(100).__next__)
+def test_lines_that_took_long_wait_as_long_while_spans_come() -> None:
+    # The start; whether lines are due; when they were begun and ended: they take four seconds.
+    looks = iter([0, 1, 1, 5, 6, 8, 9, 9, 13])
+    digester = Digester(Listener().publish, clock=looks.__next__)
     listed = []
-    for number in range(8):
-        digester._steps = JUDGE_STEPS - 1
-        spans.append([many_spans(10 * number + each) for each in range(STRAINED_SPANS // 1000 + 1)])
-        before = FlowRow.objects.count()
+    for number in range(4):
+        spans.append([request(f"order-{number}", number)])
         digester.step()
-        listed.append(FlowRow.objects.count() > before)
-    assert listed == [True, False, False, False] * 2
+        listed.append(FlowRow.objects.count())
+    assert listed == [1, 1, 1, 4]
+
+
+def test_in_a_flood_lines_wait_for_some_steps_and_for_four_times_as_long() -> None:
+    looks = iter([0, FLOOD_TIMES - 1, FLOOD_TIMES, FLOOD_TIMES + 1])
+    digester = Digester(Listener().publish, clock=looks.__next__)
+    digester._judging_took, digester._steps = 1, FLOOD_STEPS
+    assert not digester._lines_due(flooded=True, strained=True)
+    assert digester._lines_due(flooded=True, strained=True)
+    digester._steps += 1
+    assert not digester._lines_due(flooded=True, strained=True)
 
 
 @pytest.mark.django_db
