@@ -39,11 +39,11 @@ TIDY_STEPS = 16
 FLOOD_REQUESTS = 32
 """While more requests than this wait it is a flood: spans go first."""
 FLOOD_STEPS, FLOOD_TIMES, FLOOD_SPANS = 16, 4, 24_576
-"""Then lines are written after so many steps only, and after so many times as long as the last ones took, for so many
-spans at a time."""
+"""Then lines are written so many steps after the last ones only, and after so many times as long as these took, for so
+many spans at a time."""
 STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.9, 1.0
-"""While steps have so many spans and this process uses up so much of a core, lines are written this rarely: the more
-spans at once, the fewer flows are looked at twice."""
+"""While steps have so many spans and this process uses up so much of a core, lines are written this rarely unless there
+are as many as are written at a time: the more at once, the fewer flows are looked at twice."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -86,7 +86,7 @@ class Digester:
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
         self._recheck_at = self._compact_at = 0.0
         self._judged_at, self._judging_took = clock(), 0.0
-        self._steps, self._tidy_at = 0, TIDY_STEPS
+        self._steps, self._judged_step, self._tidy_at = 0, 0, TIDY_STEPS
 
     def start(self) -> None:
         """Begin to digest."""
@@ -169,7 +169,7 @@ class Digester:
         begun = self._clock()
         keys = spans.judge(timezone.now(), FLOOD_SPANS) if flooded else spans.judge(timezone.now())
         self._judged_at = self._clock()
-        self._judging_took = self._judged_at - begun
+        self._judging_took, self._judged_step = self._judged_at - begun, self._steps
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 
@@ -177,8 +177,11 @@ class Digester:
         """Whether it is time to write lines: never more than half of it goes there while spans come."""
         since = self._clock() - self._judged_at
         if flooded:
-            return self._steps % FLOOD_STEPS == 0 and since >= FLOOD_TIMES * self._judging_took
-        return since >= max(self._judging_took, STRAINED_SECONDS if strained else 0.0)
+            steps = self._steps - self._judged_step
+            return steps >= FLOOD_STEPS and since >= FLOOD_TIMES * self._judging_took
+        if since < self._judging_took:
+            return False
+        return not strained or since >= STRAINED_SECONDS or spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""

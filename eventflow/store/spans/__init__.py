@@ -26,13 +26,14 @@ from eventflow.store.spans.claim import Claim
 from eventflow.store.spans.digest import Digested, commit_without_disk, digest
 from eventflow.store.spans.fresh import channel
 from eventflow.store.spans.inbox import GroupCommit, StoreBusy, append, inbox_depth, more_wait_than
-from eventflow.store.spans.judge import belonging, judge, recheck, refresh_flows, waiting
+from eventflow.store.spans.judge import LINES_AT_ONCE, belonging, judge, recheck, refresh_flows, waiting
 from eventflow.store.spans.reads import consumers_of, flow_spans, trace_spans
 from eventflow.store.spans.repack import tidy
 from eventflow.store.spans.retention import compact, prune, shrink
 from eventflow.store.spans.summaries import FlowSpans
 
 __all__ = [
+    "LINES_AT_ONCE",
     "Claim",
     "Digested",
     "FlowSpans",

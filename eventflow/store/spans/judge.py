@@ -27,8 +27,8 @@ from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
 from eventflow.store.spans.window import born, window
 
-STEP_SPANS = 65_536
-"""As many as memory allows: in a larger step fewer flows are looked at twice."""
+LINES_AT_ONCE = 49_152
+"""Spans whose flows get their lines in one step: in a larger one fewer flows are looked at twice, but spans wait."""
 TRIES = 5
 SECOND = 1_000_000_000
 RECHECK_SECONDS = 16
@@ -37,7 +37,7 @@ RECHECK_SECONDS = 16
 _patterns = Patterns()
 
 
-def judge(now: datetime, limit: int = STEP_SPANS) -> frozenset[str]:
+def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
     """Write the lines of the flows in the next new chunks, about `limit` spans. Returns their keys, none at the end."""
     before, last = generation.current(LINES), generation.current(JUDGED)
     chunks = _next(last, limit)
