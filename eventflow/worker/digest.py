@@ -174,14 +174,15 @@ class Digester:
         return done.full or (bool(keys) and spans.waiting() > 0)
 
     def _lines_due(self, *, flooded: bool, strained: bool) -> bool:
-        """Whether it is time to write lines: never more than half of it goes there while spans come."""
+        """Whether it is time to write lines: half of it at most goes there while few wait, since many at once are less
+        work; after each step when they wait by the thousand."""
         since = self._clock() - self._judged_at
         if flooded:
             steps = self._steps - self._judged_step
             return steps >= FLOOD_STEPS and since >= FLOOD_TIMES * self._judging_took
-        if since < self._judging_took:
-            return False
-        return not strained or since >= STRAINED_SECONDS or spans.waiting() >= spans.LINES_AT_ONCE
+        if since >= max(self._judging_took, STRAINED_SECONDS if strained else 0.0):
+            return True
+        return spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""

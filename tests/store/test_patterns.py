@@ -1,6 +1,7 @@
 """A flow that was recognised as like another has the line it would get by itself; alike flows are judged once."""
 
 import random
+from collections.abc import Callable
 from importlib import import_module
 
 import pytest
@@ -66,7 +67,7 @@ def lines() -> list[tuple[object, ...]]:
     return sorted(FlowRow.objects.values_list("key", "started_ns", "duration_ns", "status", "plumbing", *alike))
 
 
-def orders_come(seed: int) -> None:
+def orders_come(seed: int, between: Callable[[], object] = bool) -> None:
     """Random orders, digested and judged in bunches; each line must be the one that the flow gets by itself."""
     chance = random.Random(seed)
     # Whoever reads was known before: what is expected of an order does not change while the orders come.
@@ -81,6 +82,7 @@ def orders_come(seed: int) -> None:
         send(spans[:size])
         spans = spans[size:]
         digest()
+        between()
     expect_the_lines_that_flows_get_by_themselves()
 
 
@@ -99,6 +101,23 @@ def test_every_line_is_the_line_that_the_flow_gets_by_itself(seed):
 def test_lines_are_the_same_however_far_a_step_looks_back(bound, monkeypatch):
     monkeypatch.setattr(import_module("eventflow.store.spans.window"), bound, 1)
     orders_come(seed=7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_are_the_same_when_the_memory_is_made_anew_each_time(seed):
+    orders_come(seed, import_module("eventflow.store.spans.digest").remember)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_are_the_same_when_chunks_are_packed_anew_and_the_index_is_merged_each_time(seed, monkeypatch):
+    monkeypatch.setattr(import_module("eventflow.store.spans.repack"), "ENOUGH_CHUNKS", 2)
+    monkeypatch.setattr(import_module("eventflow.store.spans.runs"), "FAN_IN", 2)
+
+    def tidy() -> None:
+        while store.tidy():
+            pass
+
+    orders_come(seed, tidy)
 
 
 class Watched(Patterns):

@@ -9,6 +9,8 @@ from eventflow.store.spans.load import is_trace
 from eventflow.store.spans.window import Window
 
 _SIDE = 0
+UNKNOWN = 64
+"""Traces that are looked up because somebody links to them."""
 
 
 def flows(window: Window) -> tuple[Ints, U64, dict[int, str]]:
@@ -66,11 +68,13 @@ def _mark_joined(window: Window, flow: Ints, keyed: U64, bad: Flags) -> None:
 
 
 def _stored(window: Window, traces: U64) -> Flags:
-    """Which of these traces lie in chunks that are not here."""
-    if not len(traces):
-        return np.zeros(0, bool)
-    hashes = index.shortened(ids.of_traces(traces))
-    return arrays.one_of(hashes, window.away(arrays.ascending(hashes)))
+    """Which of these traces lie in chunks that are not here.
+
+    Of many only some are looked up, since the whole index has to say that it has none: many are those that are still to
+    come, and wake whom they concern.
+    """
+    some = arrays.ascending(index.shortened(ids.of_traces(traces)))[:UNKNOWN]
+    return arrays.one_of(index.shortened(ids.of_traces(traces)), window.away(some))
 
 
 def _several_messages(window: Window) -> Flags:

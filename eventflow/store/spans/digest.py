@@ -15,7 +15,7 @@ from django.db import connection
 from eventflow.domain.columns import SpanColumns
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
-from eventflow.store.spans import arrays, edges, form, fresh, generation, libraries, opened, pack, sums, whole
+from eventflow.store.spans import arrays, edges, form, fresh, generation, ids, libraries, opened, pack, sums, whole
 from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
 from eventflow.store.spans.handover import Handover
@@ -217,3 +217,4 @@ def remember() -> None:
         if pk <= judged:
             # The lines of these are made; only who woke since is still to be told.
             memory.woken.clear()
+            memory.born.put(ids.of_traces(chunk.portion.trace), np.zeros((len(chunk.portion), 1), np.int64))

@@ -7,7 +7,6 @@ the lines, so that a crash in between repeats the work and skips none.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-import numpy as np
 from django.db import transaction
 from django.db.models import F
 
@@ -25,7 +24,7 @@ from eventflow.store.spans.opened import opened, sizes
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
-from eventflow.store.spans.window import born, window
+from eventflow.store.spans.window import remember, window
 
 LINES_AT_ONCE = 49_152
 """Spans whose flows get their lines in one step: in a larger one fewer flows are looked at twice, but spans wait."""
@@ -62,8 +61,7 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
             summaries.write(lines, now)
     except OutdatedError:
         return frozenset()
-    new = born(rows)
-    memory.born.put(new, np.full((len(new), 1), chunks[0]))
+    remember(rows, memory.born)
     for trace in woken:
         del memory.woken[trace]
     return frozenset(keys.union(row.key for row in alike.rows))

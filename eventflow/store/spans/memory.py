@@ -73,7 +73,8 @@ class Memory:
     hops    context → side, start, end of spans that published or consumed
     inside  context of a parent → bits of what is inside it: 1 publish, 2 consume, 4 a consume with links
     traces  trace → number of its spans
-    born    place of a trace or key, as the index has it → a chunk: what is stored of it lies there and behind it
+    born    place of a trace or key, as the index has it, for which lines were made → a chunk: what is stored of it lies
+            there and behind it
     whole   trace → nothing: it is judged whole
     waited  context, edge and trace → nothing: its wait is counted
     woken   traces whose publisher came after them → the chunk with which it came: when the lines of that one are made,

@@ -130,7 +130,7 @@ def window(new: Sequence[Part], chunks: frozenset[int], memory: Memory, ahead: C
     """
     found = _together(new, chunks)
     found.places = Places(ahead)
-    found.grown = _grown(found, memory.traces)
+    found.grown = _grown(found, memory.born)
     parts = list(new)
     for _ in range(ROUNDS if len(found.grown) else 0):
         found.places.learn(*_since(found, memory.born))
@@ -194,46 +194,50 @@ def _together(parts: Sequence[Part], chunks: frozenset[int]) -> Window:
     return Window(portion, meaning, keys_of(portion, meaning, meanings, odd), fresh, chunks)
 
 
-def _grown(window: Window, traces: Recent) -> Ints:
-    """What is looked up of flows that are not new: keys and traces with a line, traces that go on."""
+def _grown(window: Window, born: Recent) -> Ints:
+    """What is looked up of flows that are not new: keys and traces with a line, traces whose spans may be elsewhere."""
     portion, keys = window.portion, window.keys.key
     first, _ = arrays.distinct(keys.hash)
     names = dict(zip(keys.texts_at(first), keys.hash[first].tolist(), strict=True))
-    first, number = arrays.distinct(portion.trace)
+    first, _ = arrays.distinct(portion.trace)
     places = ids.of_traces(portion.trace[first])
     raw = portion.trace_ids[first].tobytes().hex()
     hexes = (raw[at : at + 32] for at in range(0, len(raw), 32))
     names.update(zip(hexes, places.tolist(), strict=True))
     known = np.array([names[name] for name in listed(names)], np.uint64)
-    return arrays.ascending(index.shortened(np.concatenate((known, places[_going_on(window, first, number, traces)]))))
+    return arrays.ascending(index.shortened(np.concatenate((known, places[born.find(places)[0]]))))
 
 
-def _going_on(window: Window, first: Ints, number: Ints, traces: Recent) -> Flags:
-    """The traces of which spans came before, and maybe went to another flow."""
-    before = traces.find(window.portion.trace[first])[1][:, 0]
-    found: Flags = before > np.bincount(number[window.fresh], minlength=len(first))
-    return found
-
-
-def born(window: Window) -> U64:
-    """The places of traces and keys that no older chunk has, nor those of their flows."""
+def remember(window: Window, born: Recent) -> None:
+    """Remember from which chunk on the window's new traces and keys lie, once their lines are stored."""
     portion, keys = window.portion, window.keys.key
     old = arrays.among(portion.trace, portion.trace[_named(window)])[0]
-    traces = portion.trace[window.fresh & ~old]
-    new: U64 = keys.hash[window.fresh[keys.row]]
-    new = new[arrays.distinct(new)[0]]
-    return np.concatenate((ids.of_traces(traces[arrays.distinct(traces)[0]]), new[~window.is_grown(new)]))
+    traces, new = portion.trace[window.fresh], ~old[window.fresh]
+    named = keys.hash[window.fresh[keys.row]]
+    hashes = np.concatenate((ids.of_traces(traces), named))
+    since = np.where(np.concatenate((new, ~window.is_grown(named))), min(window.chunks), 0)
+    known, before = born.find(hashes)
+    born.put(hashes, np.where(known, before[:, 0], since)[:, None])
 
 
 def _since(window: Window, born: Recent) -> tuple[Ints, Ints]:
     """(short hash, chunk) of what lies in chunks from that one on: traces, what links to them, keys."""
-    traces, keys = window.portion.trace, window.keys.key.hash
-    traces, keys = traces[arrays.distinct(traces)[0]], keys[arrays.distinct(keys)[0]]
-    known, since = born.find(np.concatenate((ids.of_traces(traces), keys)))
-    count = len(traces)
-    hashes = np.concatenate((ids.of_traces(traces), keys, ids.of_linked(traces)))
-    known, since = np.append(known, known[:count]), np.append(since[:, 0], since[:count, 0])
-    return index.shortened(hashes), np.where(known, since, 0)
+    fresh, keys = window.fresh, window.keys.key
+    traces, hashes = window.portion.trace, keys.hash
+    first, named = arrays.distinct(traces)[0], arrays.distinct(hashes)[0]
+    places = ids.of_traces(traces[first])
+    both = np.concatenate((places, hashes[named]))
+    older = np.concatenate(
+        (
+            arrays.among(traces[first], traces[~fresh])[0],
+            arrays.among(hashes[named], hashes[~fresh[keys.row]])[0],
+        )
+    )
+    known, since = born.find(both)
+    # Neither here before nor remembered: it begins here.
+    since = np.where(known, since[:, 0], np.where(older | window.is_grown(both), 0, min(window.chunks)))
+    shorts = index.shortened(np.concatenate((both, ids.of_linked(traces[first]))))
+    return shorts, np.append(since, since[: len(first)])
 
 
 def _named(window: Window) -> Flags:
