@@ -37,13 +37,12 @@ COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
 FLOOD_REQUESTS = 32
-"""While more requests than this wait it is a flood: spans go first."""
-FLOOD_STEPS, FLOOD_TIMES, FLOOD_SPANS = 16, 4, 24_576
+"""While more requests than this wait after a full step it is a flood: spans go first."""
+STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.9, 2.0
+"""So, too, while steps have so many spans and this process used up so much of a core for so long."""
+PRESSED_STEPS, PRESSED_TIMES, PRESSED_SPANS = 16, 4, 24_576
 """Then lines are written so many steps after the last ones only, and after so many times as long as these took, for so
 many spans at a time."""
-STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.9, 1.0
-"""While steps have so many spans and this process uses up so much of a core, lines are written this rarely unless there
-are as many as are written at a time: the more at once, the fewer flows are looked at twice."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -55,19 +54,21 @@ def decode(body: bytes) -> Sequence[Span]:
 
 
 class Strain:
-    """How much of a core this process used since it was asked last: 1 for all of one."""
+    """How much of a core this process used lately: 1 for all of one."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time
     ) -> None:
         self._clock, self._cpu = clock, cpu
-        self._last = clock(), cpu()
+        self._last, self._share = (clock(), cpu()), 0.0
 
     def share(self) -> float:
-        """Since the last call."""
-        (then, used), self._last = self._last, (self._clock(), self._cpu())
-        now, uses = self._last
-        return (uses - used) / max(now - then, 1e-9)
+        """Over the last seconds, `STRAINED_SECONDS` at least: a step by itself uses all it gets."""
+        (then, used), now = self._last, self._clock()
+        if now - then >= STRAINED_SECONDS:
+            uses = self._cpu()
+            self._last, self._share = (now, uses), (uses - used) / (now - then)
+        return self._share
 
 
 class Digester:
@@ -164,25 +165,23 @@ class Digester:
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
         strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
-        if done.requests and not self._lines_due(flooded=flooded, strained=strained):
+        if done.requests and not self._lines_due(pressed=flooded or strained):
             return flooded
         begun = self._clock()
-        keys = spans.judge(timezone.now(), FLOOD_SPANS) if flooded else spans.judge(timezone.now())
+        keys = spans.judge(timezone.now(), PRESSED_SPANS if flooded or strained else spans.LINES_AT_ONCE)
         self._judged_at = self._clock()
         self._judging_took, self._judged_step = self._judged_at - begun, self._steps
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 
-    def _lines_due(self, *, flooded: bool, strained: bool) -> bool:
+    def _lines_due(self, *, pressed: bool) -> bool:
         """Whether it is time to write lines: half of it at most goes there while few wait, since many at once are less
         work; after each step when they wait by the thousand."""
         since = self._clock() - self._judged_at
-        if flooded:
+        if pressed:
             steps = self._steps - self._judged_step
-            return steps >= FLOOD_STEPS and since >= FLOOD_TIMES * self._judging_took
-        if since >= max(self._judging_took, STRAINED_SECONDS if strained else 0.0):
-            return True
-        return spans.waiting() >= spans.LINES_AT_ONCE
+            return steps >= PRESSED_STEPS and since >= PRESSED_TIMES * self._judging_took
+        return since >= self._judging_took or spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""

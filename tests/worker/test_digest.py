@@ -16,7 +16,15 @@ from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS
 from eventflow.store.spans.runs import FAN_IN
-from eventflow.worker.digest import FLOOD_REQUESTS, FLOOD_STEPS, FLOOD_TIMES, STRAINED_SPANS, Digester, Strain
+from eventflow.worker.digest import (
+    FLOOD_REQUESTS,
+    PRESSED_STEPS,
+    PRESSED_TIMES,
+    STRAINED_SECONDS,
+    STRAINED_SPANS,
+    Digester,
+    Strain,
+)
 from tests.running import until
 
 
@@ -133,8 +141,8 @@ def many_spans(number: int) -> SpanBatch:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("share", "listed"), [(0.5, True), (1.0, False)])
 def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: float, listed: bool) -> None:
-    used = count(0, share)
-    digester = Digester(Listener().publish, Strain(clock=count().__next__, cpu=used.__next__))
+    strain = Strain(clock=count(0, STRAINED_SECONDS).__next__, cpu=count(0, STRAINED_SECONDS * share).__next__)
+    digester = Digester(Listener().publish, strain)
     for number in range(STRAINED_SPANS // 1000 + 1):
         spans.append([many_spans(number)])
     assert not digester.step()
@@ -157,14 +165,25 @@ def test_lines_that_took_long_wait_as_long_while_spans_come() -> None:
     assert listed == [1, 1, 1, 4]
 
 
-def test_in_a_flood_lines_wait_for_some_steps_and_for_four_times_as_long() -> None:
-    looks = iter([0, FLOOD_TIMES - 1, FLOOD_TIMES, FLOOD_TIMES + 1])
+def test_while_spans_press_lines_wait_for_some_steps_and_for_four_times_as_long() -> None:
+    looks = iter([0, PRESSED_TIMES - 1, PRESSED_TIMES, PRESSED_TIMES + 1])
     digester = Digester(Listener().publish, clock=looks.__next__)
-    digester._judging_took, digester._steps = 1, FLOOD_STEPS
-    assert not digester._lines_due(flooded=True, strained=True)
-    assert digester._lines_due(flooded=True, strained=True)
+    digester._judging_took, digester._steps = 1, PRESSED_STEPS
+    assert not digester._lines_due(pressed=True)
+    assert digester._lines_due(pressed=True)
     digester._judged_step = 1
-    assert not digester._lines_due(flooded=True, strained=True)
+    assert not digester._lines_due(pressed=True)
+
+
+def test_a_core_is_used_up_when_it_is_for_some_seconds() -> None:
+    now, used = [0.0], [0.0]
+    strain = Strain(clock=lambda: now[0], cpu=lambda: used[0])
+    shares = []
+    for seconds, busy in ((0.5, 0.5), (1.5, 0.5), (1, 1), (1.5, 1.5)):
+        now[0] += seconds
+        used[0] += busy
+        shares.append(strain.share())
+    assert shares == [0, 0.5, 0.5, 1]
 
 
 @pytest.mark.django_db
