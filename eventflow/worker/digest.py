@@ -38,8 +38,8 @@ TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
 FLOOD_REQUESTS = 32
 """While more requests than this wait after a full step it is a flood: spans go first."""
-STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.9, 2.0
-"""So, too, while steps have so many spans and this process used up so much of a core for so long."""
+STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.8, 2.0
+"""So, too, while steps have so many spans and spans alone used up so much of a core for so long."""
 PRESSED_STEPS, PRESSED_TIMES, PRESSED_SPANS = 16, 4, 24_576
 """Then lines are written so many steps after the last ones only, and after so many times as long as these took, for so
 many spans at a time."""
@@ -54,12 +54,10 @@ def decode(body: bytes) -> Sequence[Span]:
 
 
 class Strain:
-    """How much of a core this process used lately: 1 for all of one."""
+    """How much of a core was used lately, as `cpu` counts it: 1 for all of one."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time
-    ) -> None:
-        self._clock, self._cpu = clock, cpu
+    def __init__(self, cpu: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._cpu, self._clock = cpu, clock
         self._last, self._share = (clock(), cpu()), 0.0
 
     def share(self) -> float:
@@ -81,7 +79,8 @@ class Digester:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publish, self._clock = publish, clock
-        self._strain = strain or Strain()
+        self._judging_cpu = 0.0
+        self._strain = strain or Strain(cpu=lambda: time.process_time() - self._judging_cpu)
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
@@ -167,8 +166,9 @@ class Digester:
         strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
         if done.requests and not self._lines_due(pressed=flooded or strained):
             return flooded
-        begun = self._clock()
+        begun, cpu = self._clock(), time.thread_time()
         keys = spans.judge(timezone.now(), PRESSED_SPANS if flooded or strained else spans.LINES_AT_ONCE)
+        self._judging_cpu += time.thread_time() - cpu
         self._judged_at = self._clock()
         self._judging_took, self._judged_step = self._judged_at - begun, self._steps
         self._tell(keys, set())
