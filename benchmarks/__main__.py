@@ -3,11 +3,12 @@
 import sys
 from pathlib import Path
 
-from benchmarks import collect_memory, kafka, lag, lag_history, live, nats, redis_rabbitmq, spans, start
+from benchmarks import collect_memory, kafka, lag, lag_history, lines, live, nats, redis_rabbitmq, spans, start
 from benchmarks.figures import keep, table
 
 found = [
     *spans.measure(),
+    *lines.measure(),
     *lag.measure(),
     *lag_history.measure(),
     *nats.measure(),
