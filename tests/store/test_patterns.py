@@ -11,6 +11,7 @@ from eventflow.store import spans as store
 from eventflow.store.models import FlowPattern, FlowRow
 from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.patterns import Patterns
+from eventflow.store.spans.recent import Recent
 from tests.flow_factory import consume, link, publish, span, trace
 from tests.store.support import NOW, digest, send
 
@@ -120,6 +121,21 @@ def test_lines_are_the_same_when_chunks_are_packed_anew_and_the_index_is_merged_
     orders_come(seed, tidy)
 
 
+def test_what_is_forgotten_of_a_flow_is_looked_up_again():
+    memory = import_module("eventflow.store.spans.digest").memory
+    for number in range(4):
+        send([publish(f"p{number}", number, number + 1, service="web", to="jobs", trace_name="t", correlation="k1")])
+        digest()
+        if number == 1:
+            memory.born = Recent(16, 1)
+    assert FlowRow.objects.get().pattern.spans == 4
+
+
+def test_lines_are_the_same_when_older_chunks_are_packed_anew_while_they_are_looked_up(monkeypatch):
+    monkeypatch.setattr(import_module("eventflow.store.spans.window"), "opened", lambda chunks: {})
+    orders_come(seed=10)
+
+
 class Watched(Patterns):
     """Tells how many flows were not recognised as like others."""
 
@@ -185,6 +201,21 @@ def test_a_trace_that_gets_its_key_late_leaves_the_flow_it_was_of():
     expect_the_lines_that_flows_get_by_themselves()
 
 
+def test_readers_of_one_message_that_is_not_here_are_told_from_readers_of_two():
+    for number in range(4):
+        both = {"service": "worker", "from_": "jobs", "correlation": f"k{number}", "title": "process jobs"}
+        first, second = link(f"t{number}", "p"), link(f"t{number}", "p" if number % 2 else "q")
+        send(
+            [
+                consume(f"c{number}", 9, 30, group="w", links=[first], trace_name=f"v{number}", **both),
+                consume(f"d{number}", 10, 31, group="x", links=[second], trace_name=f"w{number}", **both),
+            ]
+        )
+    digest()
+    assert list(FlowRow.objects.order_by("key").values_list("pattern__events", flat=True)) == [2, 1, 2, 1]
+    expect_the_lines_that_flows_get_by_themselves()
+
+
 def test_what_begins_at_one_time_stands_in_the_order_of_its_addresses():
     for number in range(20):
         both = {"service": "web", "trace_name": f"t{number}", "correlation": f"k{number}"}
@@ -199,15 +230,19 @@ def test_what_begins_at_one_time_stands_in_the_order_of_its_addresses():
     expect_the_lines_that_flows_get_by_themselves()
 
 
-def test_a_line_says_nothing_of_spans_whose_turn_comes_later():
-    send([publish("p", 0, 3, service="web", to="jobs", trace_name="t", correlation="k1")])
-    store.digest(NOW)
-    send([publish("q", 9, 12, service="web", to="jobs", trace_name="t", correlation="k1")])
-    store.digest(NOW)
+def test_a_line_says_nothing_of_spans_whose_turn_comes_later(monkeypatch):
+    monkeypatch.setattr(import_module("eventflow.store.spans.runs"), "FAN_IN", 2)
+    for number in range(4):
+        send([publish(f"p{number}", number, number + 1, service="web", to="jobs", trace_name="t", correlation="k1")])
+        store.digest(NOW)
+        if number == 0:
+            store.judge(NOW)
+    while store.tidy():
+        pass
     seen = []
     while store.judge(NOW, limit=1):
         seen.append(FlowRow.objects.get().pattern.spans)
-    assert seen == [1, 2]
+    assert seen == [2, 3, 4], "though all are found in one run of the index"
 
 
 def test_a_flow_that_comes_again_before_its_line_was_made_gets_its_line(monkeypatch):

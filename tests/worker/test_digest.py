@@ -153,16 +153,20 @@ def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: flo
 
 
 @pytest.mark.django_db
-def test_lines_that_took_long_wait_as_long_while_spans_come() -> None:
+@pytest.mark.parametrize(("at_once", "lines"), [(100, [1, 1, 1, 4]), (1, [1, 2, 3, 4])])
+def test_lines_that_took_long_wait_as_long_unless_many_do(
+    at_once: int, lines: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "LINES_AT_ONCE", at_once)
     # The start; whether lines are due; when they were begun and ended: they take four seconds.
-    looks = iter([0, 1, 1, 5, 6, 8, 9, 9, 13])
+    looks = iter([0, 1, 1, 5, 6, 8, 9, 9, 13] if at_once > 1 else [0, 1, 1, 5, 6, 6, 10, 11, 11, 15, 16, 16, 20])
     digester = Digester(Listener().publish, clock=looks.__next__)
     listed = []
     for number in range(4):
         spans.append([request(f"order-{number}", number)])
         digester.step()
         listed.append(FlowRow.objects.count())
-    assert listed == [1, 1, 1, 4]
+    assert listed == lines
 
 
 def test_while_spans_press_lines_wait_for_some_steps_and_for_four_times_as_long() -> None:
@@ -173,6 +177,13 @@ def test_while_spans_press_lines_wait_for_some_steps_and_for_four_times_as_long(
     assert digester._lines_due(pressed=True)
     digester._judged_step = 1
     assert not digester._lines_due(pressed=True)
+
+
+def test_what_lines_use_of_a_core_is_not_counted_for_spans() -> None:
+    digester = Digester(Listener().publish)
+    before = digester._strain._cpu()
+    digester._judging_cpu += 5
+    assert digester._strain._cpu() < before - 4
 
 
 def test_a_core_is_used_up_when_it_is_for_some_seconds() -> None:
