@@ -10,7 +10,7 @@ from eventflow.store.spans.window import Window
 
 _SIDE = 0
 UNKNOWN = 64
-"""Traces that are looked up because somebody links to them."""
+"""So many traces that are not here are looked up in a step because somebody links to them."""
 
 
 def flows(window: Window) -> tuple[Ints, U64, dict[int, str]]:

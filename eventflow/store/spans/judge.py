@@ -24,7 +24,7 @@ from eventflow.store.spans.opened import opened, sizes
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
-from eventflow.store.spans.window import remember, window
+from eventflow.store.spans.window import note_born, window
 
 LINES_AT_ONCE = 49_152
 """Spans whose flows get their lines in one step: in a larger one fewer flows are looked at twice, but spans wait."""
@@ -61,7 +61,7 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
             summaries.write(lines, now)
     except OutdatedError:
         return frozenset()
-    remember(rows, memory.born)
+    note_born(rows, memory.born)
     for trace in woken:
         del memory.woken[trace]
     return frozenset(keys.union(row.key for row in alike.rows))

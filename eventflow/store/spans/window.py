@@ -19,7 +19,7 @@ from eventflow.store.spans.opened import Opened, opened
 from eventflow.store.spans.recent import Recent
 
 MORE_CHUNKS, MORE_ROWS = 2_000, 200_000
-"""So many are read besides the new ones to have flows whole, rows at least of the flows that are looked at."""
+"""So many chunks are opened, and so many rows out of them kept, to have flows whole."""
 TOGETHER = 64
 """Chunks that are open at a time."""
 WIDE = 100
@@ -208,7 +208,7 @@ def _grown(window: Window, born: Recent) -> Ints:
     return arrays.ascending(index.shortened(np.concatenate((known, places[born.find(places)[0]]))))
 
 
-def remember(window: Window, born: Recent) -> None:
+def note_born(window: Window, born: Recent) -> None:
     """Remember from which chunk on the window's new traces and keys lie, once their lines are stored."""
     portion, keys = window.portion, window.keys.key
     old = arrays.among(portion.trace, portion.trace[_named(window)])[0]
