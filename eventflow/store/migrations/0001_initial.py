@@ -133,9 +133,9 @@ class Migration(migrations.Migration):
             name='Inbox',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('body', models.BinaryField()),
                 ('encoding', models.CharField(max_length=4)),
                 ('received_at', models.DateTimeField()),
+                ('body', models.BinaryField()),
             ],
         ),
         migrations.CreateModel(

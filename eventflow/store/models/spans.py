@@ -9,10 +9,11 @@ from django.db import models
 class Inbox(models.Model):
     """An export request as it was acknowledged, until its spans are digested."""
 
-    body = models.BinaryField()
     encoding = models.CharField(max_length=4)
     """``gzip`` as its sender packed it, or ``zstd``."""
     received_at = models.DateTimeField()
+    body = models.BinaryField()
+    """The last column, as a chunk's: who asks which requests there are need not read through them."""
 
 
 class Rejected(models.Model):
