@@ -4,11 +4,13 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from django.db import connection, transaction
 
 from eventflow.store.spans.turn import writing
+from tests.running import until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -62,3 +64,21 @@ def test_a_turn_after_a_turn_of_the_same_thread(lock: Path) -> None:
     for _ in range(3):
         with writing():
             assert not is_free(lock)
+
+
+def test_who_waits_writes_before_who_just_wrote_writes_again(lock: Path) -> None:
+    wrote = []
+
+    def other() -> None:
+        with writing():
+            wrote.append("who waited")
+        connection.close()
+
+    thread = Thread(target=other)
+    with writing():
+        thread.start()
+        until(lambda: not is_free(lock.with_name("db.writer-next")), what="the one that waits")
+    with writing():
+        wrote.append("who wrote before")
+    thread.join()
+    assert wrote == ["who waited", "who wrote before"]

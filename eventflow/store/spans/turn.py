@@ -1,6 +1,7 @@
 """Transactions that write spans, one after the other: who waits for SQLite's one writer begins as soon as it is done.
 
-SQLite itself looks again after longer and longer pauses. On PostgreSQL, and within a transaction, nobody waits here.
+SQLite itself looks again after longer and longer pauses. Nobody writes twice while another waits. On PostgreSQL, and
+within a transaction, nobody waits here.
 """
 
 import fcntl
@@ -18,16 +19,44 @@ _mine = threading.local()
 """Each thread has the file open for itself: that is who holds a lock."""
 
 
-class _Queue:
-    """A file that is locked by whose turn it is; closed when its thread ends."""
+class _File:
+    """A file that is locked by one thread at a time; closed when its thread ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def lock(self) -> None:
+        """Wait for it."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        """Let somebody else have it. The system wakes who waits, and gives it to whoever asks first: often this one."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+class _Queue:
+    """A thread's way to its turn: who is next waits within the first file, everybody else before it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next, self._turn = _File(path.with_name(f"{path.name}-next")), _File(path)
+
+    def wait(self) -> None:
+        """Until it is this one's turn."""
+        self._next.lock()
+        try:
+            self._turn.lock()
+        finally:
+            self._next.unlock()
+
+    def end(self) -> None:
+        """It is the next one's turn."""
+        self._turn.unlock()
 
 
 @contextmanager
@@ -38,12 +67,12 @@ def writing() -> Iterator[None]:
         with transaction.atomic():
             yield
         return
-    fcntl.flock(queue.descriptor, fcntl.LOCK_EX)
+    queue.wait()
     try:
         with transaction.atomic():
             yield
     finally:
-        fcntl.flock(queue.descriptor, fcntl.LOCK_UN)
+        queue.end()
 
 
 def _queue() -> _Queue | None:
