@@ -1,14 +1,17 @@
 """A flow that was recognised as like another has the line it would get by itself; alike flows are judged once."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
+from django.db import connection
 
 from eventflow.domain.observations import Operation, Span
 from eventflow.store import spans as store
 from eventflow.store.models import FlowPattern, FlowRow
+from eventflow.store.spans import generation
 from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.patterns import Patterns
 from eventflow.store.spans.recent import Recent
@@ -119,6 +122,11 @@ def test_lines_are_the_same_when_chunks_are_packed_anew_and_the_index_is_merged_
             pass
 
     orders_come(seed, tidy)
+
+
+def test_lines_are_the_same_however_few_are_written_at_a_time(monkeypatch):
+    monkeypatch.setattr(judge, "LINES_WRITTEN", 1)
+    orders_come(seed=8)
 
 
 def test_what_is_forgotten_of_a_flow_is_looked_up_again():
@@ -243,6 +251,53 @@ def test_a_line_says_nothing_of_spans_whose_turn_comes_later(monkeypatch):
     while store.judge(NOW, limit=1):
         seen.append(FlowRow.objects.get().pattern.spans)
     assert seen == [2, 3, 4], "though all are found in one run of the index"
+
+
+def several_orders(number: int) -> None:
+    send(
+        [
+            publish(f"p{one}", one, one + 1, service="web", to="jobs", trace_name=f"t{one}", correlation=f"k{one}")
+            for one in range(number)
+        ]
+    )
+
+
+def test_lines_are_written_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(judge, "LINES_WRITTEN", 4)
+    several_orders(10)
+    store.digest(NOW)
+    turns = []
+    writing = judge.writing
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        before = FlowRow.objects.count()
+        with writing():
+            yield
+            turns.append(FlowRow.objects.count() - before)
+
+    monkeypatch.setattr(judge, "writing", counted)
+    store.judge(NOW)
+    assert turns == [4, 4, 2]
+    assert store.waiting() == 0
+
+
+def test_what_is_interrupted_between_lines_is_done_again(monkeypatch):
+    monkeypatch.setattr(judge, "LINES_WRITTEN", 4)
+    several_orders(10)
+    store.digest(NOW)
+
+    def somebody_else_writes(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and params[1:2] == [generation.LINES] and FlowRow.objects.exists():
+            params = [params[0], params[1], -1]
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(somebody_else_writes):
+        assert store.judge(NOW) == frozenset()
+    assert FlowRow.objects.count() == 4
+    assert store.waiting() == 10
+    assert len(store.judge(NOW)) == FlowRow.objects.count() == 10
+    assert store.waiting() == 0
 
 
 def test_a_flow_that_comes_again_before_its_line_was_made_gets_its_line(monkeypatch):

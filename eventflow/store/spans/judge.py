@@ -1,7 +1,7 @@
 """Gives flows their lines in the list: those whose spans came in new chunks, and those that letters or time changed.
 
 A line is what the domain says of the flow as it is stored now. Which chunks have been looked through is written with
-the lines, so that a crash in between repeats the work and skips none.
+the last of their lines, so that a crash in between repeats the work and skips none.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,6 +28,8 @@ from eventflow.store.spans.window import note_born, window
 
 LINES_AT_ONCE = 49_152
 """Spans whose flows get their lines in one step: in a larger one fewer flows are looked at twice, but spans wait."""
+LINES_WRITTEN = 2_000
+"""Lines in one transaction: who puts requests into the inbox meanwhile waits for no more than these."""
 TRIES = 5
 SECOND = 1_000_000_000
 RECHECK_SECONDS = 16
@@ -54,11 +56,14 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
     keys = _touched(alike.others | late, reader) | load.listed(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row.key not in keys]
+    parts = lines.parts(LINES_WRITTEN)
     try:
-        with writing():
-            generation.advance(LINES, before)
-            generation.advance(JUDGED, last, chunks[-1])
-            summaries.write(lines, now)
+        for number, part in enumerate(parts):
+            with writing():
+                generation.advance(LINES, before + number)
+                if part is parts[-1]:
+                    generation.advance(JUDGED, last, chunks[-1])
+                summaries.write(part, now)
     except OutdatedError:
         return frozenset()
     note_born(rows, memory.born)

@@ -7,6 +7,7 @@ by many flows (a long-running producer, a huge batch) only the spans that name t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow import Flow, FlowLetter, FlowReplay, assemble, summarise
@@ -51,6 +52,14 @@ class Refreshed:
     gone: list[str] = field(default_factory=list)
     counted: list[tuple[str, int, int, int]] = field(default_factory=list)
     """Flows too long to be put together: key, spans, traces, last time."""
+
+    def parts(self, most: int) -> list["Refreshed"]:
+        """The same in parts with so many lines each, at least one; by key, so that each writes into few pages."""
+        rows = sorted(self.rows, key=attrgetter("key"))
+        cuts = range(0, max(1, len(rows)), most)
+        found = [Refreshed(rows[cut : cut + most]) for cut in cuts]
+        found[-1].gone, found[-1].counted = self.gone, self.counted
+        return found
 
 
 def gather(keys: Collection[str], limit: int, reader: Reader) -> dict[str, FlowSpans]:
