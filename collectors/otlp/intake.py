@@ -96,7 +96,8 @@ class Intake:
 
     async def _traces(self, body: bytes, packed: tuple[str, bytes], *, as_json: bool) -> Answer:
         found = await self._read(body, as_json=as_json)
-        self.counters.update(found.warnings)
+        if found.warnings:
+            self.counters.update(found.warnings)
         if found.rejected:
             self.counters["spans rejected"] += found.rejected
         if found.count:

@@ -47,14 +47,17 @@ def refusals() -> Iterator[None]:
 
 def append(batches: Sequence[SpanBatch]) -> None:
     """Keep export requests. Durable when it returns; raises StoreBusy and keeps none of them otherwise."""
-    compressor = zstandard.ZstdCompressor(level=-1)
     rows = []
     for batch in batches:
-        encoding, body = batch.packed or ("zstd", compressor.compress(batch.body))
+        encoding, body = batch.packed or ("zstd", _packed(batch.body))
         rows.append((body, encoding, connection.ops.adapt_datetimefield_value(batch.received_at)))
     with refusals(), writing():
         stored = insert_new(Inbox, ("body", "encoding", "received_at"), rows)
     fresh.add(zip(stored, batches, strict=True))
+
+
+def _packed(body: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=-1).compress(body)
 
 
 def unpacked(encoding: str, body: bytes) -> bytes:

@@ -16,14 +16,13 @@ from django.db import connection, transaction
 from eventflow.store.spans.claim import lock_path
 
 _mine = threading.local()
-"""Each thread has the file open for itself: that is who holds a lock."""
+"""Each thread has the files of its database open for itself: that is who holds a lock."""
 
 
 class _File:
     """A file that is locked by one thread at a time; closed when its thread ends."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def lock(self) -> None:
@@ -43,7 +42,6 @@ class _Queue:
     """A thread's way to its turn: who is next waits within the first file, everybody else before it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._next, self._turn = _File(path.with_name(f"{path.name}-next")), _File(path)
 
     def wait(self) -> None:
@@ -76,10 +74,11 @@ def writing() -> Iterator[None]:
 
 
 def _queue() -> _Queue | None:
-    path = None if connection.in_atomic_block else lock_path("writer")
-    if path is None:
+    if connection.in_atomic_block:
         return None
-    queue: _Queue | None = getattr(_mine, "queue", None)
-    if queue is None or queue.path != path:
-        queue = _mine.queue = _Queue(path)
+    database = str(connection.settings_dict["NAME"])
+    if database != getattr(_mine, "database", None):
+        path = lock_path("writer")
+        _mine.database, _mine.queue = database, None if path is None else _Queue(path)
+    queue: _Queue | None = _mine.queue
     return queue
