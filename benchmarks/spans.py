@@ -3,7 +3,8 @@
     python -m benchmarks.spans [--long] [--only HTTP "plain Python" …] [--stored 10000000 …]
 
 The server on core 0, the load on core 1, 512-span requests (`otlp_load`). Every run ends with a comparison of what is
-stored with what was sent. With EVENTFLOW_PROTOTYPE the ratio to the prototype in the same minutes.
+stored with what was sent. Ratios are of runs in the same minutes: two processes to one, and with EVENTFLOW_PROTOTYPE
+what we do to what the prototype does.
 """
 
 import argparse
@@ -27,13 +28,19 @@ READABLE = "until every span can be read"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way for spans to come in. `must` and `aim` in spans/s; `beside` the same as a share of the prototype's rate."""
+    """A way for spans to come in.
+
+    must, aim  spans/s
+    beside     the least and the wanted share of the prototype's rate
+    times      the least and the wanted multiple of the first way's rate
+    """
 
     name: str
     sent: str = "HTTP"
     must: float | None = None
     aim: float | None = None
     beside: tuple[float, float] | None = None
+    times: tuple[float, float] | None = None
     share: float = 1.0
     """Of the spans of a run."""
     environment: Mapping[str, str] | None = None
@@ -42,7 +49,7 @@ class Way:
 
 WAYS = (
     Way("HTTP", must=150_000, aim=250_000, beside=(0.5, 0.8)),
-    Way("two processes", environment={"EVENTFLOW_INGEST_PROCESSES": "2"}),
+    Way("two processes", times=(1.5, 1.8), environment={"EVENTFLOW_INGEST_PROCESSES": "2"}),
     Way("plain Python", must=50_000, beside=(0.4, 0.7), share=0.5, environment={"EVENTFLOW_NATIVE": "0"}),
     Way("PostgreSQL", must=100_000, aim=120_000, postgres=True),
     Way("OTLP/JSON", "JSON", must=40_000, aim=50_000, share=0.25),
@@ -91,11 +98,13 @@ def _of(way: Way, stream: Path, repeats: int) -> list[Figure]:
         print(f"{way.name}: without the native scanner, which is not built")
     runs: list[list[Figure]] = []
     beside: list[float] = []
+    ones: list[float] = []
     for _ in range(repeats):
         if where:
             beside.append(prototype.rate(where, native=native))
-        with _environment(way) as environment:
-            runs.append(child.figures("benchmarks.spans", "run", way.sent, str(stream), environment=environment))
+        if way.times:
+            ones.append(_readable(_run(WAYS[0], stream)))
+        runs.append(_run(way, stream))
     first = way is WAYS[0]
     found = []
     for same in zip(*runs, strict=True):
@@ -105,12 +114,24 @@ def _of(way: Way, stream: Path, repeats: int) -> list[Figure]:
             must, aim = way.must, way.aim
         if first or one.name in DETAILS:
             found.append(replace(one, name=f"spans: {way.name}, {one.name}", must=must, aim=aim))
+    rates = [_readable(run) for run in runs]
+    if ones and way.times:
+        ratio = median(both / one for both, one in zip(rates, ones, strict=True))
+        found.append(Figure(f"spans: {way.name}, times what one does", ratio, "×", *way.times, more=True))
     if beside and way.beside:
-        rates = [next(figure.value for figure in run if figure.name == READABLE) for run in runs]
         found.append(Figure(f"spans: the prototype beside {way.name}", median(beside), "spans/s", more=True))
         ratio = median(ours / theirs for ours, theirs in zip(rates, beside, strict=True))
         found.append(Figure(f"spans: {way.name}, share of the prototype's rate", ratio, "×", *way.beside, more=True))
     return found
+
+
+def _run(way: Way, stream: Path) -> list[Figure]:
+    with _environment(way) as environment:
+        return child.figures("benchmarks.spans", "run", way.sent, str(stream), environment=environment)
+
+
+def _readable(run: Sequence[Figure]) -> float:
+    return next(figure.value for figure in run if figure.name == READABLE)
 
 
 @contextmanager
