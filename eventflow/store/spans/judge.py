@@ -56,14 +56,16 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
     keys = _touched(alike.others | late, reader) | load.listed(alike.moved)
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row.key not in keys]
-    parts = lines.parts(LINES_WRITTEN)
     try:
-        for number, part in enumerate(parts):
+        *firsts, rest = lines.parts(LINES_WRITTEN)
+        for number, some in enumerate(firsts):
             with writing():
                 generation.advance(LINES, before + number)
-                if part is parts[-1]:
-                    generation.advance(JUDGED, last, chunks[-1])
-                summaries.write(part, now)
+                summaries.write(some, now)
+        with writing():
+            generation.advance(LINES, before + len(firsts))
+            generation.advance(JUDGED, last, chunks[-1])
+            summaries.write(rest, now)
     except OutdatedError:
         return frozenset()
     note_born(rows, memory.born)
