@@ -57,15 +57,13 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
     lines = summaries.prepare(keys, reader, consumers, now)
     lines.rows += [row for row in alike.rows if row.key not in keys]
     try:
-        *firsts, rest = lines.parts(LINES_WRITTEN)
-        for number, some in enumerate(firsts):
+        turns = lines.parts(LINES_WRITTEN)
+        for number, some in enumerate(turns):
             with writing():
                 generation.advance(LINES, before + number)
+                if some is turns[-1]:
+                    generation.advance(JUDGED, last, chunks[-1])
                 summaries.write(some, now)
-        with writing():
-            generation.advance(LINES, before + len(firsts))
-            generation.advance(JUDGED, last, chunks[-1])
-            summaries.write(rest, now)
     except OutdatedError:
         return frozenset()
     note_born(rows, memory.born)

@@ -1,6 +1,6 @@
 """Transactions that write spans, one after the other: who waits for SQLite's one writer begins as soon as it is done.
 
-SQLite itself looks again after longer and longer pauses. Nobody writes twice while another waits. On PostgreSQL, and
+SQLite itself looks again after longer and longer pauses. Who just wrote never overtakes who is next. On PostgreSQL, and
 within a transaction, nobody waits here.
 """
 
