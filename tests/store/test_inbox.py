@@ -13,7 +13,7 @@ from django.db import connection
 
 from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans as store
-from eventflow.store.models import Inbox
+from eventflow.store.models import Chunk, Inbox
 from eventflow.store.spans import inbox
 from tests.flow_factory import failed_order
 from tests.store.conftest import finish
@@ -137,6 +137,11 @@ def test_a_full_disk_is_refused_and_works_again_when_there_is_room():
 @sqlite
 def test_a_locked_database_is_refused_in_time_and_works_again_afterwards(process):
     assert finish(process, "locked") == "refused in time, then taken\n"
+
+
+@pytest.mark.parametrize("table", [Inbox, Chunk])
+def test_a_body_lies_behind_what_is_asked_of_its_row(table):
+    assert table._meta.fields[-1].name == "body", "SQLite reads through it to get at what lies behind"
 
 
 @sqlite

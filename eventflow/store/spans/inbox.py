@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import zstandard
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -32,6 +33,18 @@ class StoreBusy(Exception):  # noqa: N818  # a state of the store, no mistake of
     """The store cannot take this now; the same later may work. Nothing of it was stored."""
 
 
+class _Compressor(threading.local):
+    """One a thread, made when a request comes that its sender did not pack."""
+
+    @cached_property
+    def compress(self) -> Callable[[bytes], bytes]:
+        """A body as rows keep it."""
+        return zstandard.ZstdCompressor(level=-1).compress
+
+
+_own = _Compressor()
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turns what a database says when it can't write now into StoreBusy, and gives a broken connection up."""
@@ -49,15 +62,11 @@ def append(batches: Sequence[SpanBatch]) -> None:
     """Keep export requests. Durable when it returns; raises StoreBusy and keeps none of them otherwise."""
     rows = []
     for batch in batches:
-        encoding, body = batch.packed or ("zstd", _packed(batch.body))
+        encoding, body = batch.packed or ("zstd", _own.compress(batch.body))
         rows.append((body, encoding, connection.ops.adapt_datetimefield_value(batch.received_at)))
     with refusals(), writing():
         stored = insert_new(Inbox, ("body", "encoding", "received_at"), rows)
     fresh.add(zip(stored, batches, strict=True))
-
-
-def _packed(body: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=-1).compress(body)
 
 
 def unpacked(encoding: str, body: bytes) -> bytes:
