@@ -40,9 +40,10 @@ FLOOD_REQUESTS = 32
 """While more requests than this wait after a full step it is a flood: spans go first."""
 STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.8, 2.0
 """So, too, while steps have so many spans and spans alone used up so much of a core for so long."""
-PRESSED_STEPS, PRESSED_TIMES, PRESSED_SPANS = 16, 4, 24_576
-"""Then lines are written so many steps after the last ones only, and after so many times as long as these took, for so
-many spans at a time."""
+PRESSED_STEPS, PRESSED_SPANS = 16, 24_576
+"""Then lines are written so many steps after the last ones only, for so many spans at a time."""
+STRAINED_TIMES, FLOODED_TIMES = 4, 16
+"""And after so many times as long as these took: in a flood they only show that something comes."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -164,23 +165,23 @@ class Digester:
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
         strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
-        if done.requests and not self._lines_due(pressed=flooded or strained):
+        times = FLOODED_TIMES if flooded else STRAINED_TIMES if strained else 0
+        if done.requests and not self._lines_due(times):
             return flooded
         begun, cpu = self._clock(), time.thread_time()
-        keys = spans.judge(timezone.now(), PRESSED_SPANS if flooded or strained else spans.LINES_AT_ONCE)
+        keys = spans.judge(timezone.now(), PRESSED_SPANS if times else spans.LINES_AT_ONCE)
         self._judging_cpu += time.thread_time() - cpu
         self._judged_at = self._clock()
         self._judging_took, self._judged_step = self._judged_at - begun, self._steps
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 
-    def _lines_due(self, *, pressed: bool) -> bool:
+    def _lines_due(self, times: int) -> bool:
         """Whether it is time to write lines: half of it at most goes there while few wait, since many at once are less
-        work; after each step when they wait by the thousand."""
+        work; after each step when they wait by the thousand. Where spans press, they get so many `times` as much."""
         since = self._clock() - self._judged_at
-        if pressed:
-            steps = self._steps - self._judged_step
-            return steps >= PRESSED_STEPS and since >= PRESSED_TIMES * self._judging_took
+        if times:
+            return self._steps - self._judged_step >= PRESSED_STEPS and since >= times * self._judging_took
         return since >= self._judging_took or spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:

@@ -14,14 +14,15 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans
 from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
-from eventflow.store.spans.digest import STEP_REQUESTS
+from eventflow.store.spans.digest import STEP_REQUESTS, STEP_SPANS
 from eventflow.store.spans.runs import FAN_IN
 from eventflow.worker.digest import (
     FLOOD_REQUESTS,
+    FLOODED_TIMES,
     PRESSED_STEPS,
-    PRESSED_TIMES,
     STRAINED_SECONDS,
     STRAINED_SPANS,
+    STRAINED_TIMES,
     Digester,
     Strain,
 )
@@ -169,14 +170,28 @@ def test_lines_that_took_long_wait_as_long_unless_many_do(
     assert listed == lines
 
 
-def test_while_spans_press_lines_wait_for_some_steps_and_for_four_times_as_long() -> None:
-    looks = iter([0, PRESSED_TIMES - 1, PRESSED_TIMES, PRESSED_TIMES + 1])
+@pytest.mark.parametrize("times", [STRAINED_TIMES, FLOODED_TIMES])
+def test_while_spans_press_lines_wait_for_some_steps_and_many_times_as_long_as_they_took(times: int) -> None:
+    looks = iter([0, times - 1, times, times + 1])
     digester = Digester(Listener().publish, clock=looks.__next__)
     digester._judging_took, digester._steps = 1, PRESSED_STEPS
-    assert not digester._lines_due(pressed=True)
-    assert digester._lines_due(pressed=True)
+    assert not digester._lines_due(times)
+    assert digester._lines_due(times)
     digester._judged_step = 1
-    assert not digester._lines_due(pressed=True)
+    assert not digester._lines_due(times)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("waiting", "listed"), [(FLOOD_REQUESTS, True), (FLOOD_REQUESTS + 1, False)])
+def test_in_a_flood_lines_wait_longer_than_in_mere_strain(waiting: int, listed: bool) -> None:
+    looks = iter([0] + [STRAINED_TIMES] * 3)
+    strain = Strain(clock=count(0, STRAINED_SECONDS).__next__, cpu=count(0, STRAINED_SECONDS).__next__)
+    digester = Digester(Listener().publish, strain, looks.__next__)
+    digester._judging_took, digester._steps = 1, PRESSED_STEPS
+    spans.append([many_spans(number) for number in range(-(-STEP_SPANS // 1000))])
+    spans.append([request(f"order-{number}", number) for number in range(waiting)])
+    digester.step()
+    assert FlowRow.objects.exists() is listed
 
 
 def test_what_lines_use_of_a_core_is_not_counted_for_spans() -> None:
