@@ -38,12 +38,12 @@ TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
 FLOOD_REQUESTS = 32
 """While more requests than this wait after a full step it is a flood: spans go first."""
-STRAINED_SPANS, STRAINED_SHARE, STRAINED_SECONDS = 8_000, 0.8, 2.0
-"""So, too, while steps have so many spans and spans alone used up so much of a core for so long."""
-PRESSED_STEPS, PRESSED_SPANS = 16, 24_576
-"""Then lines are written so many steps after the last ones only, for so many spans at a time."""
-STRAINED_TIMES, FLOODED_TIMES = 4, 16
-"""And after so many times as long as these took: in a flood they only show that something comes."""
+STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
+"""So, too, once spans alone used so much of a core, so many of them a second, for so long: lines, which cost two thirds
+of that, could not keep pace anyway."""
+STRAINED_TIMES, FLOODED_TIMES, PRESSED_SPANS = 4, 16, 24_576
+"""Then lines are written only after so many times as long as the last ones took, for so many spans at a time: in a
+flood they show that something comes, no more."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -55,19 +55,23 @@ def decode(body: bytes) -> Sequence[Span]:
 
 
 class Strain:
-    """How much of a core was used lately, as `cpu` counts it: 1 for all of one."""
+    """Whether spans alone use up a core, as `cpu` counts what they use of it in seconds."""
 
     def __init__(self, cpu: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         self._cpu, self._clock = cpu, clock
-        self._last, self._share = (clock(), cpu()), 0.0
+        self._since, self._used, self._spans = clock(), cpu(), 0
+        self._felt = False
 
-    def share(self) -> float:
-        """Over the last seconds, `STRAINED_SECONDS` at least: a step by itself uses all it gets."""
-        (then, used), now = self._last, self._clock()
-        if now - then >= STRAINED_SECONDS:
-            uses = self._cpu()
-            self._last, self._share = (now, uses), (uses - used) / (now - then)
-        return self._share
+    def felt(self, spans: int) -> bool:
+        """With so many spans more: by the last seconds, `STRAINED_SECONDS` at least, for a step uses all it gets."""
+        self._spans += spans
+        now = self._clock()
+        seconds = now - self._since
+        if seconds >= STRAINED_SECONDS:
+            used = self._cpu()
+            self._felt = used - self._used > STRAINED_SHARE * seconds and self._spans > STRAINED_RATE * seconds
+            self._since, self._used, self._spans = now, used, 0
+        return self._felt
 
 
 class Digester:
@@ -87,7 +91,7 @@ class Digester:
         self._thread = threading.Thread(target=self._run, name="eventflow-digest", daemon=True)
         self._recheck_at = self._compact_at = 0.0
         self._judged_at, self._judging_took = clock(), 0.0
-        self._steps, self._judged_step, self._tidy_at = 0, 0, TIDY_STEPS
+        self._steps, self._tidy_at = 0, TIDY_STEPS
 
     def start(self) -> None:
         """Begin to digest."""
@@ -164,7 +168,7 @@ class Digester:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
-        strained = self._strain.share() > STRAINED_SHARE and done.spans > STRAINED_SPANS
+        strained = self._strain.felt(done.spans)
         times = FLOODED_TIMES if flooded else STRAINED_TIMES if strained else 0
         if done.requests and not self._lines_due(times):
             return flooded
@@ -172,7 +176,7 @@ class Digester:
         keys = spans.judge(timezone.now(), PRESSED_SPANS if times else spans.LINES_AT_ONCE)
         self._judging_cpu += time.thread_time() - cpu
         self._judged_at = self._clock()
-        self._judging_took, self._judged_step = self._judged_at - begun, self._steps
+        self._judging_took = self._judged_at - begun
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 
@@ -181,7 +185,7 @@ class Digester:
         work; after each step when they wait by the thousand. Where spans press, they get so many `times` as much."""
         since = self._clock() - self._judged_at
         if times:
-            return self._steps - self._judged_step >= PRESSED_STEPS and since >= times * self._judging_took
+            return since >= times * self._judging_took
         return since >= self._judging_took or spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:

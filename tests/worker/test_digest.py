@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
-from itertools import count
+from itertools import chain, count, repeat
 
 import pytest
 from django.db import connection
@@ -19,9 +19,9 @@ from eventflow.store.spans.runs import FAN_IN
 from eventflow.worker.digest import (
     FLOOD_REQUESTS,
     FLOODED_TIMES,
-    PRESSED_STEPS,
+    STRAINED_RATE,
     STRAINED_SECONDS,
-    STRAINED_SPANS,
+    STRAINED_SHARE,
     STRAINED_TIMES,
     Digester,
     Strain,
@@ -139,18 +139,32 @@ def many_spans(number: int) -> SpanBatch:
     return SpanBatch(b"".join(one.body for one in requests), timezone.now())
 
 
+def strain(share: float, rate: float) -> Strain:
+    """After STRAINED_SECONDS in which so much of a core was used for so many spans a second."""
+    clock = chain([0.0, 0.0], repeat(STRAINED_SECONDS)).__next__
+    found = Strain(cpu=chain([0.0], repeat(share * STRAINED_SECONDS)).__next__, clock=clock)
+    found.felt(int(rate * STRAINED_SECONDS))
+    return found
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize(("share", "listed"), [(0.5, True), (1.0, False)])
-def test_lines_wait_for_spans_while_many_come_and_the_core_is_used_up(share: float, listed: bool) -> None:
-    strain = Strain(clock=count(0, STRAINED_SECONDS).__next__, cpu=count(0, STRAINED_SECONDS * share).__next__)
-    digester = Digester(Listener().publish, strain)
-    for number in range(STRAINED_SPANS // 1000 + 1):
-        spans.append([many_spans(number)])
+@pytest.mark.parametrize(
+    ("share", "rate", "listed"),
+    [
+        (STRAINED_SHARE * 1.2, STRAINED_RATE * 1.2, False),
+        (STRAINED_SHARE * 0.8, STRAINED_RATE * 1.2, True),
+        (STRAINED_SHARE * 1.2, STRAINED_RATE * 0.8, True),
+    ],
+)
+def test_lines_wait_for_spans_while_many_come_and_use_up_a_core(share: float, rate: float, listed: bool) -> None:
+    digester = Digester(Listener().publish, strain(share, rate), count().__next__)
+    digester._judging_took = 1
+    spans.append([request("order-1")])
     assert not digester.step()
     assert FlowRow.objects.exists() is listed
     while digester.step() or spans.waiting():
         pass
-    assert FlowRow.objects.count() == STRAINED_SPANS + 1000
+    assert FlowRow.objects.count() == 1
 
 
 @pytest.mark.django_db
@@ -171,23 +185,19 @@ def test_lines_that_took_long_wait_as_long_unless_many_do(
 
 
 @pytest.mark.parametrize("times", [STRAINED_TIMES, FLOODED_TIMES])
-def test_while_spans_press_lines_wait_for_some_steps_and_many_times_as_long_as_they_took(times: int) -> None:
-    looks = iter([0, times - 1, times, times + 1])
-    digester = Digester(Listener().publish, clock=looks.__next__)
-    digester._judging_took, digester._steps = 1, PRESSED_STEPS
+def test_while_spans_press_lines_wait_many_times_as_long_as_they_took(times: int) -> None:
+    digester = Digester(Listener().publish, clock=iter([0, times - 1, times]).__next__)
+    digester._judging_took = 1
     assert not digester._lines_due(times)
     assert digester._lines_due(times)
-    digester._judged_step = 1
-    assert not digester._lines_due(times)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("waiting", "listed"), [(FLOOD_REQUESTS, True), (FLOOD_REQUESTS + 1, False)])
 def test_in_a_flood_lines_wait_longer_than_in_mere_strain(waiting: int, listed: bool) -> None:
     looks = iter([0] + [STRAINED_TIMES] * 3)
-    strain = Strain(clock=count(0, STRAINED_SECONDS).__next__, cpu=count(0, STRAINED_SECONDS).__next__)
-    digester = Digester(Listener().publish, strain, looks.__next__)
-    digester._judging_took, digester._steps = 1, PRESSED_STEPS
+    digester = Digester(Listener().publish, strain(1, 2 * STRAINED_RATE), looks.__next__)
+    digester._judging_took = 1
     spans.append([many_spans(number) for number in range(-(-STEP_SPANS // 1000))])
     spans.append([request(f"order-{number}", number) for number in range(waiting)])
     digester.step()
@@ -201,15 +211,22 @@ def test_what_lines_use_of_a_core_is_not_counted_for_spans() -> None:
     assert digester._strain._cpu() < before - 4
 
 
-def test_a_core_is_used_up_when_it_is_for_some_seconds() -> None:
+def test_a_core_is_used_up_by_spans_when_it_is_for_a_second() -> None:
     now, used = [0.0], [0.0]
+    felt = []
     strain = Strain(clock=lambda: now[0], cpu=lambda: used[0])
-    shares = []
-    for seconds, busy in ((0.5, 0.5), (1.5, 0.5), (1, 1), (1.5, 1.5)):
+    many = int(STRAINED_RATE * 1.5)
+    for seconds, busy, spans_more in (
+        (0.5, 0.5, many),
+        (0.5, 0, many),
+        (0.5, 0.5, many),
+        (0.5, 0.2, many),
+        (1, 0.9, 1),
+    ):
         now[0] += seconds
         used[0] += busy
-        shares.append(strain.share())
-    assert shares == [0, 0.5, 0.5, 1]
+        felt.append(strain.felt(spans_more))
+    assert felt == [False, False, False, True, False]
 
 
 @pytest.mark.django_db
