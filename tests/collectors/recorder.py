@@ -44,13 +44,26 @@ class Recorder:
         return [sample for sample in self.of(DestinationSample) if sample.destination == name][-1]
 
     async def until(self, seen: Callable[["Recorder"], object], seconds: float = 15) -> None:
-        async with asyncio.timeout(seconds):
-            while True:
-                with suppress(IndexError):
-                    if seen(self):
-                        return
-                self._news.clear()
-                await self._news.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    with suppress(IndexError):
+                        if seen(self):
+                            return
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError as error:
+            raise TimeoutError(f"not seen within {seconds} s, but at last: {self._last()}") from error
+
+    def _last(self) -> list[Observation]:
+        """The newest status, and the newest numbers of each group."""
+        newest: dict[object, Observation] = {}
+        for item in self.seen:
+            if isinstance(item, LagSample):
+                newest[item.group, item.destination, item.partition] = item
+            elif isinstance(item, SourceStatus):
+                newest[SourceStatus] = item
+        return list(newest.values())
 
 
 async def run_until(
