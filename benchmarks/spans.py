@@ -1,6 +1,6 @@
 """The span engine: how fast spans become durable and readable, how small they are, how fast they are found again.
 
-    python -m benchmarks.spans [--long] [--only HTTP "plain Python" …] [--stored 10000000 …]
+    python -m benchmarks.spans [--long] [--repeats 9] [--only HTTP "plain Python" …] [--stored 10000000 …]
 
 The server on core 0, the load on core 1, 512-span requests (`otlp_load`). Every run ends with a comparison of what is
 stored with what was sent. Ratios are of runs in the same minutes: two processes to one, and with EVENTFLOW_PROTOTYPE
@@ -67,10 +67,10 @@ DETAILS = {READABLE, "until every flow has its line", "acknowledgement p99"}
 
 
 def measure(
-    *, long: bool = False, only: Sequence[str] = (), spans: int = 0, stored: Sequence[int] = ()
+    *, long: bool = False, only: Sequence[str] = (), spans: int = 0, stored: Sequence[int] = (), repeats: int = 0
 ) -> list[Figure]:
     """The short form, or the long one: more spans, medians of five."""
-    repeats = 5 if long else 1
+    repeats = repeats or (5 if long else 1)
     spans = spans or (1_048_576 if long else 262_144)
     ways = [way for way in WAYS if not only or way.name in only]
     found: list[Figure] = []
@@ -156,11 +156,18 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="1 M spans a run, medians of 5; reads out of 10 M too")
     parser.add_argument("--only", nargs="+", choices=[*(way.name for way in WAYS), "reads"], default=())
     parser.add_argument("--spans", type=int, default=0, help="of a run")
+    parser.add_argument("--repeats", type=int, default=0, help="of which medians are told, where the machine is uneven")
     parser.add_argument("--stored", type=int, nargs="+", default=(), help="when reads are measured, such as 100000000")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.child:
-        found = measure(long=options.long, only=options.only, spans=options.spans, stored=options.stored)
+        found = measure(
+            long=options.long,
+            only=options.only,
+            spans=options.spans,
+            stored=options.stored,
+            repeats=options.repeats,
+        )
         print(table(found))
         sys.exit(not all(one.ok for one in found))
     what, *words = options.child
