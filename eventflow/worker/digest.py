@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, Error, connection
@@ -41,9 +42,6 @@ FLOOD_REQUESTS = 32
 STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
 """So, too, once spans alone used so much of a core, so many of them a second, for so long: lines, which cost two thirds
 of that, could not keep pace anyway."""
-STRAINED_TIMES, FLOODED_TIMES, PRESSED_SPANS = 4, 16, 24_576
-"""Then lines are written only after so many times as long as the last ones took, for so many spans at a time: in a
-flood they show that something comes, no more."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -52,6 +50,17 @@ NAMED_FLOWS = 200
 def decode(body: bytes) -> Sequence[Span]:
     """The spans of a stored request body."""
     return span_format().read(body)
+
+
+class Pressure(NamedTuple):
+    """How spans press: lines come only after so many times as long as the last ones took, for so many spans at once."""
+
+    times: int
+    at_once: int
+
+
+NO_PRESSURE, STRAINED, FLOODED = Pressure(0, spans.LINES_AT_ONCE), Pressure(4, 24_576), Pressure(16, 8_192)
+"""In a flood lines show that something comes, no more."""
 
 
 class Strain:
@@ -169,23 +178,23 @@ class Digester:
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
         strained = self._strain.felt(done.spans)
-        times = FLOODED_TIMES if flooded else STRAINED_TIMES if strained else 0
-        if done.requests and not self._lines_due(times):
+        pressure = FLOODED if flooded else STRAINED if strained else NO_PRESSURE
+        if done.requests and not self._lines_due(pressure):
             return flooded
         begun, cpu = self._clock(), time.thread_time()
-        keys = spans.judge(timezone.now(), PRESSED_SPANS if times else spans.LINES_AT_ONCE)
+        keys = spans.judge(timezone.now(), pressure.at_once)
         self._judging_cpu += time.thread_time() - cpu
         self._judged_at = self._clock()
         self._judging_took = self._judged_at - begun
         self._tell(keys, set())
         return done.full or (bool(keys) and spans.waiting() > 0)
 
-    def _lines_due(self, times: int) -> bool:
+    def _lines_due(self, pressure: Pressure) -> bool:
         """Whether it is time to write lines: half of it at most goes there while few wait, since many at once are less
-        work; after each step when they wait by the thousand. Where spans press, they get so many `times` as much."""
+        work; after each step when they wait by the thousand, unless spans press."""
         since = self._clock() - self._judged_at
-        if times:
-            return since >= times * self._judging_took
+        if pressure.times:
+            return since >= pressure.times * self._judging_took
         return since >= self._judging_took or spans.waiting() >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:

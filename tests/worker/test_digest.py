@@ -18,12 +18,13 @@ from eventflow.store.spans.digest import STEP_REQUESTS, STEP_SPANS
 from eventflow.store.spans.runs import FAN_IN
 from eventflow.worker.digest import (
     FLOOD_REQUESTS,
-    FLOODED_TIMES,
+    FLOODED,
+    STRAINED,
     STRAINED_RATE,
     STRAINED_SECONDS,
     STRAINED_SHARE,
-    STRAINED_TIMES,
     Digester,
+    Pressure,
     Strain,
 )
 from tests.running import until
@@ -184,18 +185,18 @@ def test_lines_that_took_long_wait_as_long_unless_many_do(
     assert listed == lines
 
 
-@pytest.mark.parametrize("times", [STRAINED_TIMES, FLOODED_TIMES])
-def test_while_spans_press_lines_wait_many_times_as_long_as_they_took(times: int) -> None:
-    digester = Digester(Listener().publish, clock=iter([0, times - 1, times]).__next__)
+@pytest.mark.parametrize("pressure", [STRAINED, FLOODED])
+def test_while_spans_press_lines_wait_many_times_as_long_as_they_took(pressure: Pressure) -> None:
+    digester = Digester(Listener().publish, clock=iter([0, pressure.times - 1, pressure.times]).__next__)
     digester._judging_took = 1
-    assert not digester._lines_due(times)
-    assert digester._lines_due(times)
+    assert not digester._lines_due(pressure)
+    assert digester._lines_due(pressure)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("waiting", "listed"), [(FLOOD_REQUESTS, True), (FLOOD_REQUESTS + 1, False)])
 def test_in_a_flood_lines_wait_longer_than_in_mere_strain(waiting: int, listed: bool) -> None:
-    looks = iter([0] + [STRAINED_TIMES] * 3)
+    looks = iter([0] + [STRAINED.times] * 3)
     digester = Digester(Listener().publish, strain(1, 2 * STRAINED_RATE), looks.__next__)
     digester._judging_took = 1
     spans.append([many_spans(number) for number in range(-(-STEP_SPANS // 1000))])
