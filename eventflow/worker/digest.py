@@ -40,8 +40,8 @@ TIDY_STEPS = 16
 FLOOD_REQUESTS = 32
 """While more requests than this wait after a full step it is a flood: spans go first."""
 STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
-"""So, too, once spans alone used so much of a core, so many of them a second, for so long: lines, which cost two thirds
-of that, could not keep pace anyway."""
+"""So, too, once spans alone used so much of a core, so many of them a second, for so long: what they leave is hardly
+enough for lines to keep pace."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -53,7 +53,9 @@ def decode(body: bytes) -> Sequence[Span]:
 
 
 class Pressure(NamedTuple):
-    """How spans press: lines come only after so many times as long as the last ones took, for so many spans at once."""
+    """How spans press: lines come only after so many times as long as the last ones took, for about so many spans at
+    once: to the end of the step that these came in.
+    """
 
     times: int
     at_once: int

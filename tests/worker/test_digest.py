@@ -205,6 +205,19 @@ def test_in_a_flood_lines_wait_longer_than_in_mere_strain(waiting: int, listed: 
     assert FlowRow.objects.exists() is listed
 
 
+@pytest.mark.django_db(transaction=True)
+def test_in_a_flood_the_lines_of_one_step_are_written_at_a_time() -> None:
+    digester = Digester(Listener().publish, clock=iter([0] * 3 + [FLOODED.times] * 3).__next__)
+    digester._judging_took = 1
+    step = -(-STEP_SPANS // 1000)
+    spans.append([many_spans(number) for number in range(3 * step)])
+    spans.append([request(f"order-{number}", number) for number in range(FLOOD_REQUESTS + 1)])
+    assert [digester.step() for _ in range(2)] == [True, True]
+    assert not FlowRow.objects.exists()
+    digester.step()
+    assert FlowRow.objects.count() == step * 1000
+
+
 def test_what_lines_use_of_a_core_is_not_counted_for_spans() -> None:
     digester = Digester(Listener().publish)
     before = digester._strain._cpu()
