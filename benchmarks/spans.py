@@ -69,7 +69,7 @@ DETAILS = {READABLE, "until every flow has its line", "acknowledgement p99"}
 def measure(
     *, long: bool = False, only: Sequence[str] = (), spans: int = 0, stored: Sequence[int] = (), repeats: int = 0
 ) -> list[Figure]:
-    """The short form, or the long one: more spans, medians of five."""
+    """The short form, or the long one: more spans, medians of five, or of as many `repeats`."""
     repeats = repeats or (5 if long else 1)
     spans = spans or (1_048_576 if long else 262_144)
     ways = [way for way in WAYS if not only or way.name in only]
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="1 M spans a run, medians of 5; reads out of 10 M too")
     parser.add_argument("--only", nargs="+", choices=[*(way.name for way in WAYS), "reads"], default=())
     parser.add_argument("--spans", type=int, default=0, help="of a run")
-    parser.add_argument("--repeats", type=int, default=0, help="of which medians are told, where the machine is uneven")
+    parser.add_argument("--repeats", type=int, default=0, help="medians of so many runs")
     parser.add_argument("--stored", type=int, nargs="+", default=(), help="when reads are measured, such as 100000000")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
