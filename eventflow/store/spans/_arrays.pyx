@@ -4,7 +4,7 @@
 import numpy as np
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -30,11 +30,6 @@ cdef inline const uint64_t* _row(const uint64_t* rows, uint64_t mask, Py_ssize_t
     return rows + place * width
 
 
-cdef struct Slot:
-    uint64_t value
-    int64_t number  # plus one; 0 where it is free
-
-
 cdef inline uint64_t _mixed(uint64_t value, uint64_t salt) noexcept nogil:
     value = (value ^ salt) * MIX
     value ^= value >> 32
@@ -42,20 +37,24 @@ cdef inline uint64_t _mixed(uint64_t value, uint64_t salt) noexcept nogil:
     return value ^ (value >> 32)
 
 
-cdef Slot* _table(Py_ssize_t count, uint64_t* mask) except NULL:
+cdef uint32_t* _table(Py_ssize_t count, uint64_t* mask) except NULL:
+    """Rows by the hashes of their values: numbers plus one, 0 where it is free. Small, so that it stays in the cache."""
     cdef uint64_t places = 16
+    if count >= INT32_MAX:
+        raise OverflowError("too many rows")
     while places < <uint64_t>count * 2:
         places *= 2
     mask[0] = places - 1
-    cdef Slot* table = <Slot*>calloc(places, sizeof(Slot))
+    cdef uint32_t* table = <uint32_t*>calloc(places, sizeof(uint32_t))
     if table == NULL:
         raise MemoryError
     return table
 
 
-cdef inline Slot* _slot(Slot* table, uint64_t mask, uint64_t value) noexcept nogil:
+cdef inline uint32_t* _slot(uint32_t* table, uint64_t mask, const uint64_t* values, uint64_t value) noexcept nogil:
+    """Where a value's row is, or the free slot where it would be."""
     cdef uint64_t place = _mixed(value, 11) & mask
-    while table[place].number and table[place].value != value:
+    while table[place] and values[table[place] - 1] != value:
         place = (place + 1) & mask
     return &table[place]
 
@@ -77,17 +76,20 @@ def distinct(const uint64_t[::1] values):
     inverse_array = np.empty(count, np.int64)
     first_array = np.empty(count, np.int64)
     cdef int64_t[::1] inverse = inverse_array, first = first_array
-    cdef Slot* table = _table(count, &mask)
-    cdef Slot* slot
+    if not count:
+        return first_array, inverse_array
+    cdef uint32_t* table = _table(count, &mask)
+    cdef uint32_t* slot
     with nogil:
         for at in range(count):
-            slot = _slot(table, mask, values[at])
-            if not slot.number:
+            slot = _slot(table, mask, &values[0], values[at])
+            if slot[0]:
+                inverse[at] = inverse[slot[0] - 1]
+            else:
+                slot[0] = <uint32_t>(at + 1)
                 first[number] = at
+                inverse[at] = number
                 number += 1
-                slot.value = values[at]
-                slot.number = number
-            inverse[at] = slot.number - 1
         free(table)
     return first_array[:number].copy(), inverse_array
 
@@ -101,19 +103,18 @@ def among(const uint64_t[::1] hashes, const uint64_t[::1] wanted):
     cdef int64_t[::1] where = at_array
     if not many or not count:
         return found_array, at_array
-    cdef Slot* table = _table(many, &mask)
-    cdef Slot* slot
+    cdef uint32_t* table = _table(many, &mask)
+    cdef uint32_t* slot
     with nogil:
         for at in range(many):
-            slot = _slot(table, mask, wanted[at])
-            if not slot.number:
-                slot.value = wanted[at]
-                slot.number = at + 1
+            slot = _slot(table, mask, &wanted[0], wanted[at])
+            if not slot[0]:
+                slot[0] = <uint32_t>(at + 1)
         for at in range(count):
-            slot = _slot(table, mask, hashes[at])
-            if slot.number:
+            slot = _slot(table, mask, &wanted[0], hashes[at])
+            if slot[0]:
                 found[at] = 1
-                where[at] = slot.number - 1
+                where[at] = slot[0] - 1
         free(table)
     return found_array, at_array
 

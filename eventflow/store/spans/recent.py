@@ -11,7 +11,8 @@ from eventflow.store.spans.columns import U64, Flags, Ints
 
 FULL = 0.6
 """Share of a generation's places that may be taken."""
-FIRST = 4_096
+FIRST, GROWTH = 65_536, 16
+"""Places to begin with, and how many times as many when they are taken: each time all is put in once more."""
 
 
 class _Generation:
@@ -59,7 +60,7 @@ class Recent:
         if young.taken + count <= places * FULL:
             return
         if places < self._most:
-            places = max(min(4 * places, self._most), _room(young.taken + count))
+            places = max(min(GROWTH * places, self._most), _room(young.taken + count))
             self._young = _Generation(places, self._numbers)
             taken = young.rows[young.rows[:, 0] != 0]
             self._young.put(np.ascontiguousarray(taken[:, 0]), taken[:, 1:].view(np.int64))

@@ -52,6 +52,7 @@ class _Hops:
     trace: U64
     parent: U64
     publish: Flags
+    meaning: Ints
     edge: Ints
     start: Ints
     end: Ints
@@ -65,8 +66,8 @@ class _Hops:
 
 def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory: Memory) -> Summed:
     """Sum the new rows of a portion; `meaning` has the number of every row's shape."""
-    table = meanings.table()[meaning]
-    hops = _hops(portion, new, table)
+    table = meanings.table()
+    hops = _hops(portion, new, meaning, table)
     first, number = arrays.distinct(portion.trace[new])
     traces, counts = portion.trace[new][first], np.bincount(number, minlength=len(first))
     _, before = memory.traces.find(traces)
@@ -74,12 +75,12 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     inside_bits = np.where(hops.publish, 1, np.where(_comes_elsewhere(hops), 6, 2))
     has_parent = hops.parent != 0
     nested = _nested(hops, inside_bits, memory)
-    odd = new & ((table[:, _WHOLE] != 0) | portion.odd)
+    odd = new & ((table[:, _WHOLE] != 0)[meaning] | portion.odd)
     whole = np.unique(np.concatenate((portion.trace[odd], hops.trace[nested], _marked(traces, memory))))
     whole = whole[~arrays.among(whole, huge)[0]]
     delta = Delta()
     simple = ~arrays.among(hops.trace, whole)[0]
-    _count(delta, hops, table[hops.row], simple, meanings)
+    _count(delta, hops, table, simple, meanings)
     waits = _waits(hops, simple, whole, memory)
     _add_histogram(delta, meanings, _Timed(waits.edge, waits.slot, waits.nanoseconds), "wait")
     learned = Learned(
@@ -99,11 +100,12 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     return Summed(delta, np.unique(np.concatenate((whole, waits.late_whole))), learned)
 
 
-def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
-    row = np.flatnonzero(new & (table[:, _SIDE] != 0))
+def _hops(portion: Portion, new: Flags, meaning: Ints, table: Ints) -> _Hops:
+    row = np.flatnonzero(new & (table[:, _SIDE] != 0)[meaning])
+    meaning = meaning[row]
     position = np.full(len(portion), -1, np.int64)
     position[row] = np.arange(len(row))
-    publish = table[row, _SIDE] == PUBLISH
+    publish = (table[:, _SIDE] == PUBLISH)[meaning]
     link_hop = position[portion.link_row]
     consumed = link_hop >= 0
     consumed[consumed] = ~publish[link_hop[consumed]]
@@ -124,11 +126,12 @@ def _hops(portion: Portion, new: Flags, table: Ints) -> _Hops:
         trace=portion.trace[row],
         parent=parent,
         publish=publish,
-        edge=table[row, _EDGE],
+        meaning=meaning,
+        edge=table[:, _EDGE][meaning],
         start=start,
         end=end,
         slot=end // _SLOT_NS * SLOT_SECONDS,
-        first=table[row, _FIRST] != 0,
+        first=(table[:, _FIRST] != 0)[meaning],
         linked=linked,
         came_hop=np.concatenate((by_link, by_parent)),
         came=np.concatenate((linked_to, parent[by_parent])),
@@ -172,8 +175,8 @@ def _marked(traces: U64, memory: Memory) -> U64:
 
 def _count(delta: Delta, hops: _Hops, table: Ints, simple: Flags, meanings: Meanings) -> None:
     links = np.bincount(hops.came_hop, minlength=len(hops.row))
-    messages = np.where(hops.linked, links, table[:, _MESSAGES])
-    failed = table[:, _FAILED]
+    messages = np.where(hops.linked, links, table[:, _MESSAGES][hops.meaning])
+    failed = table[:, _FAILED][hops.meaning]
     groups, inverse = _groups(hops.edge[simple], hops.slot[simple])
     counts = np.bincount(inverse, weights=messages[simple], minlength=len(groups)).astype(np.int64)
     errors = np.bincount(inverse, weights=(messages * failed)[simple], minlength=len(groups)).astype(np.int64)
@@ -213,13 +216,8 @@ def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits
     counts = hops.first[at]
     at, came = at[counts], hops.came[counts]
     keys = wait_key(came, hops.edge[at], hops.trace[at])
-    # Of several spans that tell of one wait the earliest counts.
-    order = np.argsort(hops.start[at], kind="stable")
-    firsts, _ = arrays.distinct(keys[order])
     again, _ = memory.waited.find(keys)
-    kept = np.zeros(len(keys), bool)
-    kept[order[firsts]] = True
-    kept &= ~again
+    kept = _earliest(keys, hops.start[at]) & ~again
     at, came, keys = at[kept], came[kept], keys[kept]
     published = np.flatnonzero(hops.publish)
     here, where = arrays.among(came, hops.context[published])
@@ -250,6 +248,18 @@ def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits
         late=late.late,
         late_whole=late.late_whole,
     )
+
+
+def _earliest(keys: U64, starts: Ints) -> Flags:
+    """Of several spans that tell of one wait the earliest counts."""
+    firsts, _ = arrays.distinct(keys)
+    if len(firsts) == len(keys):
+        return np.ones(len(keys), bool)
+    order = np.argsort(starts, kind="stable")
+    firsts, _ = arrays.distinct(keys[order])
+    found = np.zeros(len(keys), bool)
+    found[order[firsts]] = True
+    return found
 
 
 def _late(hops: _Hops, published: Ints, now_whole: U64, memory: Memory) -> _Waits:
@@ -295,11 +305,10 @@ class _Timed(NamedTuple):
 
 def _add_histogram(delta: Delta, meanings: Meanings, timed: _Timed, name: str) -> None:
     groups, inverse = _groups(timed.edge, timed.slot)
-    counts = np.bincount(inverse * LENGTH + buckets(timed.nanoseconds), minlength=0)
-    cells = np.flatnonzero(counts)
-    for cell, count in zip(cells.tolist(), counts[cells].tolist(), strict=True):
-        where, bucket = divmod(cell, LENGTH)
-        number, at = groups[where].tolist()
-        sums: Sums = delta.sums[meanings.edges[number], at]
+    counts = np.bincount(inverse * LENGTH + buckets(timed.nanoseconds), minlength=len(groups) * LENGTH)
+    for (edge, slot), row in zip(groups.tolist(), counts.reshape(-1, LENGTH), strict=True):
+        sums: Sums = delta.sums[meanings.edges[edge], slot]
         into: dict[int, int] = getattr(sums, name)
-        into[bucket] += count
+        filled = np.flatnonzero(row)
+        for bucket, count in zip(filled.tolist(), row[filled].tolist(), strict=True):
+            into[bucket] += count
