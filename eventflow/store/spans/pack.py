@@ -55,17 +55,17 @@ def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
         return Packed(_aside.submit(list), (), nothing, nothing)
     number, clusters = _clusters(portion, keys)
     order = rows[arrays.grouped(number[rows], clusters)]
-    bodies: list[Gathered] = []
-    chunks = []
+    cuts = np.array(_cuts(number[order]))
     position = np.full(len(portion), -1, np.int64)
-    requests = portion.request[order].astype("<u4")
-    spans = portion.index[order].astype("<u4")
-    for at, (low, high) in enumerate(pairwise(_cuts(number[order]))):
-        part = order[low:high]
-        position[part] = at
-        gathered = form.gather(portion.bodies, portion.columns, requests[low:high].tobytes(), spans[low:high].tobytes())
-        bodies.append(gathered)
-        chunks.append((len(part), int(portion.start[part].min()), int(portion.end[part].max())))
+    position[order] = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
+    requests, spans = portion.request[order].astype("<u4").tobytes(), portion.index[order].astype("<u4").tobytes()
+    bodies: list[Gathered] = [
+        form.gather(portion.bodies, portion.columns, requests[low:high], spans[low:high])
+        for low, high in pairwise((4 * cuts).tolist())
+    ]
+    firsts = np.minimum.reduceat(portion.start[order], cuts[:-1])
+    lasts = np.maximum.reduceat(portion.end[order], cuts[:-1])
+    chunks = list(zip(np.diff(cuts).tolist(), firsts.tolist(), lasts.tolist(), strict=True))
     compressed = _aside.submit(_compressed, bodies)
     hashes, positions = _entries(portion, position, keys, values.of_portion(portion, form))
     return Packed(compressed, chunks, hashes, positions)
