@@ -6,9 +6,12 @@ the request's body; a column only says where. What the columns can't tell of a s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from eventflow.domain.observations import Span
+
+Body: TypeAlias = bytes | memoryview
+"""A request, or a view of where it lies: it is read where it is, and whoever keeps of it copies that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +81,11 @@ class Format(Protocol):
         """A request's spans as columns. Raises ValueError for what is no request, or whose spans break a rule."""
         ...
 
-    def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
+    def read(self, body: Body, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         """Whole spans: all of a request, or those at these indexes. Raises ValueError for what is no request."""
         ...
 
-    def gather(self, bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
+    def gather(self, bodies: Sequence[Body], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
         """One request with the spans `spans[i]` (u32) of `bodies[requests[i]]` (u32), grouped by resource and scope."""
         ...
 

@@ -69,8 +69,10 @@ def opens(stack: ExitStack) -> Opens:
 
 
 def taken(takers: Takers, pks: range | list[int]) -> list[int]:
-    """Those of them that are there."""
-    return [pk for pk in pks if takers.take(pk, NOW) is not None]
+    """Those of them that are there, as a step of the digest takes them."""
+    found = [pk for pk in pks if takers.take(pk, NOW) is not None]
+    takers.forget_before(0)
+    return found
 
 
 @pytest.mark.parametrize("memory", ["memory", "a file"])
@@ -154,7 +156,42 @@ def test_requests_of_all_sizes_come_out_whole_round_and_round(opens: Opens) -> N
             if found is not None:
                 there += 1
                 assert found[0] == body
+            takers.forget_before(0)
     assert there > 300
+
+
+def test_what_was_taken_lies_there_until_the_digest_looks_for_more(opens: Opens) -> None:
+    giver, takers = opens(PLACES * SIZE, nap=lambda: None)
+    sent = [sized(10_000) for _ in range(PLACES)]
+    giver.add(enumerate(sent))
+    found = [request[0] for pk in range(PLACES) if (request := takers.take(pk, NOW))]
+    giver.add([(10, sized(10_000))])
+    assert [bytes(body) for body in found] == [batch.body for batch in sent]
+    takers.forget_before(10)
+    giver.add([(11, sized(10_000))])
+    assert taken(takers, [10, 11]) == [11]
+
+
+def test_what_was_taken_can_be_read_when_its_channel_is_gone() -> None:
+    takers = Takers(BIG)
+    sent = scanned()
+    with ExitStack() as first:
+        memory, end = map(os.dup, first.enter_context(takers.channel()))
+        with mmap.mmap(memory, 0) as mapped, socket.socket(fileno=end) as here:
+            Giver(mapped, here).add([(1, sent)])
+            request = takers.take(1, NOW)
+        os.close(memory)
+    assert request is not None
+    assert request[0] == sent.body
+
+
+def test_nobody_writes_into_what_was_taken(opens: Opens) -> None:
+    giver, takers = opens()
+    giver.add([(1, scanned())])
+    request = takers.take(1, NOW)
+    assert request is not None
+    with pytest.raises(TypeError):
+        request[0][0] = 1  # type: ignore[index]  # that is the point
 
 
 def test_what_nobody_takes_is_bounded_and_waited_for_once(opens: Opens) -> None:
@@ -174,7 +211,7 @@ def test_a_giver_waits_for_a_digest_that_comes(opens: Opens) -> None:
     asked: list[int] = []
 
     def digest() -> None:
-        assert takers.take(len(asked), NOW) is not None
+        assert taken(takers, [len(asked)])
         asked.append(len(asked))
 
     giver, takers = opens(PLACES * SIZE, nap=digest)
@@ -195,7 +232,7 @@ def test_the_whole_memory_is_there_for_one_request_wherever_the_last_one_ended(o
     giver, takers = opens(PLACES * SIZE)
     for pk in range(6):
         giver.add([(pk, sized(10_000 if pk % 2 else PLACES * SIZE - columns_size()))])
-        assert takers.take(pk, NOW) is not None
+        assert taken(takers, [pk])
 
 
 def test_what_the_inbox_has_no_more_gives_its_room_back(opens: Opens) -> None:
@@ -318,7 +355,8 @@ def giving(descriptors: tuple[int, ...]) -> Iterator[subprocess.Popen[bytes]]:
 
 def taken_when_it_comes(takers: Takers, pk: int) -> bytes:
     end = time.monotonic() + 30
+    takers.forget_before(0)
     while (request := takers.take(pk, NOW)) is None:
         assert time.monotonic() < end
         time.sleep(0.001)
-    return request[0]
+    return bytes(request[0])

@@ -20,7 +20,7 @@ from collectors.otlp import json_fast, parse
 from collectors.otlp.scan import gather_py, many_py, values
 from collectors.otlp.scan.names import Names, UnscannableError
 from collectors.receiving.errors import BadRequestError
-from eventflow.domain.columns import SpanColumns
+from eventflow.domain.columns import Body, SpanColumns
 from eventflow.domain.observations import Attributes, Span
 
 __all__ = ["OtlpFormat", "UnscannableError"]
@@ -28,7 +28,7 @@ __all__ = ["OtlpFormat", "UnscannableError"]
 
 Scan = Callable[[bytes], SpanColumns]
 FromJson = Callable[[bytes], bytes | None]
-Gather = Callable[[Sequence[bytes], Sequence[SpanColumns], bytes, bytes], bytes]
+Gather = Callable[[Sequence[Body], Sequence[SpanColumns], bytes, bytes], bytes]
 
 
 def native_is_wanted() -> bool:
@@ -63,13 +63,13 @@ class OtlpFormat:
         """See `Format.position`."""
         return self._known.position(name)
 
-    def read(self, body: bytes, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
+    def read(self, body: Body, columns: SpanColumns | None = None, spans: Sequence[int] | None = None) -> list[Span]:
         """Whole spans, by the one reader that there is; see `Format.read`."""
         return self.read_counting(body, Counter(), columns, spans)
 
     def read_counting(
         self,
-        body: bytes,
+        body: Body,
         warnings: Counter[str],
         columns: SpanColumns | None = None,
         spans: Sequence[int] | None = None,
@@ -77,13 +77,13 @@ class OtlpFormat:
         """As `read`; what was odd is counted in `warnings`."""
         if spans is None:
             try:
-                parsed = parse.from_protobuf(body, self.correlation_keys)
+                parsed = parse.from_protobuf(bytes(body), self.correlation_keys)
             except BadRequestError as error:
                 raise UnscannableError(str(error)) from error
             warnings.update(parsed.warnings)
             return list(parsed.spans)
         if columns is None:
-            columns = self.scan(body)
+            columns = self.scan(bytes(body))
         readers: dict[int, parse.SpanReader] = {}
         offsets, lengths, scopes = (array("I", one) for one in (columns.offsets, columns.lengths, columns.scopes))
         found = []
@@ -92,7 +92,7 @@ class OtlpFormat:
                 reader = readers.get(scopes[span])
                 if reader is None:
                     reader = readers[scopes[span]] = self._reader(body, columns.scope_ranges[scopes[span]], warnings)
-                sent = trace_pb2.Span.FromString(body[offsets[span] : offsets[span] + lengths[span]])
+                sent = trace_pb2.Span.FromString(bytes(body[offsets[span] : offsets[span] + lengths[span]]))
                 found.append(reader.read(sent))
         except DecodeError as error:
             raise UnscannableError("these columns belong to another body") from error
@@ -102,10 +102,10 @@ class OtlpFormat:
         """See `Format.written`."""
         return [one.SerializeToString() for one in values.readings(value)]
 
-    def _reader(self, body: bytes, place: tuple[int, ...], warnings: Counter[str]) -> parse.SpanReader:
+    def _reader(self, body: Body, place: tuple[int, ...], warnings: Counter[str]) -> parse.SpanReader:
         at, size, scope_at, scope_size = place[:4]
-        resource, service = _owner(body[at : at + size])
-        scope = InstrumentationScope.FromString(body[scope_at : scope_at + scope_size])
+        resource, service = _owner(bytes(body[at : at + size]))
+        scope = InstrumentationScope.FromString(bytes(body[scope_at : scope_at + scope_size]))
         return parse.SpanReader(resource, service, scope, self.correlation_keys, warnings)
 
 

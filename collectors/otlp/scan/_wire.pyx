@@ -8,6 +8,7 @@ later. Raises UnscannableError and nothing else. A change here is one in `wire_p
 
 import os
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pythread cimport (
     NOWAIT_LOCK,
@@ -1015,6 +1016,7 @@ cdef bytes cells(Rows *rows, size_t width, size_t index):
 
 
 cdef struct Request:
+    Py_buffer view
     P body
     size_t size
     uint32_t *offsets
@@ -1059,7 +1061,7 @@ def gather(bodies, columns, bytes requests not None, bytes spans not None):
                 raise IndexError(span)
             group = r.groups[r.scopes[span]]
             if group < 0:
-                group = group_number(bodies[request_of[i]], columns[request_of[i]].scope_ranges[r.scopes[span]], resources, used)
+                group = group_number(r, columns[request_of[i]].scope_ranges[r.scopes[span]], resources, used)
                 r.groups[r.scopes[span]] = group
                 if <size_t>group == used:
                     if used == capacity:
@@ -1078,19 +1080,19 @@ def gather(bodies, columns, bytes requests not None, bytes spans not None):
         if known != NULL:
             for i in range(number):
                 free(known[i].groups)
+                PyBuffer_Release(&known[i].view)
         free(known)
         free(groups)
         free(group_of)
 
 
-cdef int look_up(Request *r, bytes body, object columns) except -1:
+cdef int look_up(Request *r, object body, object columns) except -1:
     cdef bytes offsets = columns.offsets, lengths = columns.lengths, scopes = columns.scopes
     cdef size_t ranges = len(columns.scope_ranges)
     r.count = columns.count
     if min(len(offsets), len(lengths), len(scopes)) < <Py_ssize_t>(4 * r.count):
         raise ValueError("columns of different lengths")
     # Their owners hold them for as long as the call lasts.
-    r.size = PyBytes_GET_SIZE(body)
     r.offsets = <uint32_t *>PyBytes_AS_STRING(offsets)
     r.lengths = <uint32_t *>PyBytes_AS_STRING(lengths)
     r.scopes = <uint32_t *>PyBytes_AS_STRING(scopes)
@@ -1099,20 +1101,20 @@ cdef int look_up(Request *r, bytes body, object columns) except -1:
     if r.groups == NULL:
         raise MemoryError
     memset(r.groups, 0xFF, ranges * sizeof(int))
-    r.body = <P>PyBytes_AS_STRING(body)
+    PyObject_GetBuffer(body, &r.view, PyBUF_SIMPLE)
+    r.body, r.size = <P>r.view.buf, r.view.len
     return 0
 
 
-cdef int group_number(bytes body, tuple place, dict resources, size_t fresh) except -1:
+cdef int group_number(Request *r, tuple place, dict resources, size_t fresh) except -1:
     """The number of the group that a scope's spans go to; `fresh` if there is none yet."""
-    cdef dict scopes = resources.setdefault(head(body, place[0], place[1], place[4], place[5]), {})
-    return scopes.setdefault(head(body, place[2], place[3], place[6], place[7]), fresh)
+    cdef dict scopes = resources.setdefault(head(r.body, r.size, place[0], place[1], place[4], place[5]), {})
+    return scopes.setdefault(head(r.body, r.size, place[2], place[3], place[6], place[7]), fresh)
 
 
-cdef bytes head(bytes body, size_t at, size_t size, size_t url_at, size_t url_size):
+cdef bytes head(P p, size_t whole, size_t at, size_t size, size_t url_at, size_t url_size):
     """What a group of spans begins with: its resource or scope, and the URL of its schema where it has one."""
-    cdef size_t whole = PyBytes_GET_SIZE(body), total = 1 + varint_size(size) + size
-    cdef P p = <P>PyBytes_AS_STRING(body)
+    cdef size_t total = 1 + varint_size(size) + size
     cdef bytes begin
     cdef uint8_t *to
     if at > whole or size > whole - at or url_at > whole or url_size > whole - url_at:

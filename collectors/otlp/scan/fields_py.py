@@ -39,7 +39,7 @@ def begun(tag: int, size: int) -> bytes:
     return bytes((tag,)) + encoded(size)
 
 
-def message(tag: int, content: bytes) -> bytes:
+def message(tag: int, content: "bytes | memoryview") -> bytes:
     """A field with a message, or text, in it."""
     return begun(tag, len(content)) + content
 

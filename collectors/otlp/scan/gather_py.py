@@ -4,10 +4,10 @@ from array import array
 from collections.abc import Sequence
 
 from collectors.otlp.scan.fields_py import begun, message
-from eventflow.domain.columns import SpanColumns
+from eventflow.domain.columns import Body, SpanColumns
 
 
-def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
+def gather(bodies: Sequence[Body], columns: Sequence[SpanColumns], requests: bytes, spans: bytes) -> bytes:
     """See `eventflow.domain.columns.Format.gather`."""
     wanted = array("I", requests)
     places = {
@@ -16,11 +16,11 @@ def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: by
             array("I", columns[request].offsets),
             array("I", columns[request].lengths),
             array("I", columns[request].scopes),
-            dict[int, list[bytes]](),
+            dict[int, list[Body]](),
         )
         for request in {*wanted}
     }
-    groups: dict[bytes, dict[bytes, list[bytes]]] = {}
+    groups: dict[bytes, dict[bytes, list[Body]]] = {}
     for request, span in zip(wanted, array("I", spans), strict=True):
         body, offsets, lengths, scopes, group_of = places[request]
         scope = scopes[span]
@@ -35,16 +35,16 @@ def gather(bodies: Sequence[bytes], columns: Sequence[SpanColumns], requests: by
             group.append(body[begin : at + size])
         else:
             group.append(message(0x12, body[at : at + size]))
-    whole: list[bytes] = []
+    whole: list[Body] = []
     for resource, by_scope in groups.items():
-        inside = [resource]
+        inside: list[Body] = [resource]
         for head, parts in by_scope.items():
             inside += (begun(0x12, len(head) + sum(map(len, parts))), head, *parts)
         whole += (begun(0x0A, sum(map(len, inside))), *inside)
     return b"".join(whole)
 
 
-def _head(body: bytes, place: tuple[int, ...], url: tuple[int, ...]) -> bytes:
+def _head(body: Body, place: tuple[int, ...], url: tuple[int, ...]) -> bytes:
     """What a group of spans begins with: its resource or scope, and the URL of its schema where it has one."""
     begin = message(0x0A, body[place[0] : sum(place)])
     return begin + message(0x1A, body[url[0] : sum(url)]) if url[1] else begin

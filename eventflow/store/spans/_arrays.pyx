@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -185,27 +185,35 @@ def settle(uint64_t[:, ::1] table, const uint64_t[::1] hashes, const int64_t[:, 
 
 
 def text_hashes(bodies, const int64_t[::1] body, const int64_t[::1] start, const int64_t[::1] length):
-    cdef Py_ssize_t count = body.shape[0], at, many = len(bodies)
+    cdef Py_ssize_t count = body.shape[0], at, many = len(bodies), held = 0
     found_array = np.empty(count, np.uint64)
     cdef uint64_t[::1] found = found_array
-    cdef uint64_t hash, lane
-    cdef int64_t left
-    cdef bytes text
-    cdef const char* here
-    for at in range(count):
-        if not 0 <= body[at] < many:
-            raise IndexError("no such body")
-        text = bodies[body[at]]
-        if start[at] < 0 or length[at] < 0 or start[at] + length[at] > PyBytes_GET_SIZE(text):
-            raise IndexError("outside of the body")
-        here = PyBytes_AS_STRING(text) + start[at]
-        left = length[at]
-        hash = _mixed(<uint64_t>left, BEGIN)
-        while left > 0:
-            lane = 0
-            memcpy(&lane, here, 8 if left >= 8 else left)
-            hash = _mixed(hash ^ lane, 2)
-            here += 8
-            left -= 8
-        found[at] = hash
+    cdef Py_buffer* views = <Py_buffer*>calloc(many + 1, sizeof(Py_buffer))
+    if views == NULL:
+        raise MemoryError
+    try:
+        for one in bodies:
+            PyObject_GetBuffer(one, &views[held], PyBUF_SIMPLE)
+            held += 1
+        for at in range(count):
+            if not 0 <= body[at] < many:
+                raise IndexError("no such body")
+            if start[at] < 0 or length[at] < 0 or start[at] + length[at] > views[body[at]].len:
+                raise IndexError("outside of the body")
+            found[at] = _text_hash(<const char*>views[body[at]].buf + start[at], length[at])
+    finally:
+        for at in range(held):
+            PyBuffer_Release(&views[at])
+        free(views)
     return found_array
+
+
+cdef inline uint64_t _text_hash(const char* here, int64_t left) noexcept nogil:
+    cdef uint64_t hash = _mixed(<uint64_t>left, BEGIN), lane
+    while left > 0:
+        lane = 0
+        memcpy(&lane, here, 8 if left >= 8 else left)
+        hash = _mixed(hash ^ lane, 2)
+        here += 8
+        left -= 8
+    return hash

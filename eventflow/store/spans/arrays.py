@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from eventflow.domain.columns import Body
 from eventflow.store.spans import arrays_py
 from eventflow.store.spans.dtypes import U64, Flags, Ints
 
@@ -64,6 +65,6 @@ def settle(table: U64, hashes: U64, numbers: Ints) -> int:
     return _best.settle(table, hashes, numbers)
 
 
-def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
+def text_hashes(bodies: Sequence[Body], body: Ints, start: Ints, length: Ints) -> U64:
     """Hashes of many texts, `length[i]` bytes from `start[i]` of `bodies[body[i]]`. They are stored: never change."""
     return _best.text_hashes(bodies, body, start, length)

@@ -5,6 +5,7 @@ from secrets import randbits
 
 import numpy as np
 
+from eventflow.domain.columns import Body
 from eventflow.store.spans.dtypes import U64, Flags, Ints
 
 _LANE = 8
@@ -117,7 +118,7 @@ def _places(column: U64, hashes: U64, begin: U64) -> U64:
     return found
 
 
-def text_hashes(bodies: Sequence[bytes], body: Ints, start: Ints, length: Ints) -> U64:
+def text_hashes(bodies: Sequence[Body], body: Ints, start: Ints, length: Ints) -> U64:
     """As `arrays.text_hashes`: eight bytes of all texts at a time."""
     places = zip(body.tolist(), start.tolist(), (start + length).tolist(), strict=True)
     texts = b"".join([bodies[one][low:high] for one, low, high in places])

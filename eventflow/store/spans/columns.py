@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventflow.domain.columns import SpanColumns
+from eventflow.domain.columns import Body, SpanColumns
 from eventflow.store.spans.arrays import mixed
 from eventflow.store.spans.dtypes import U32, U64, Array, Flags, Ints
 
@@ -33,7 +33,7 @@ class Portion:
     link_*, ident_*, value_*  `…_row` is the span's row
     """
 
-    bodies: Sequence[bytes]
+    bodies: Sequence[Body]
     columns: Sequence[SpanColumns]
     request: U32
     index: U32
@@ -69,10 +69,10 @@ class Portion:
     def text(self, ident: int) -> bytes:
         """The text of an identity attribute."""
         start = int(self.ident_offset[ident])
-        return self.bodies[int(self.ident_request[ident])][start : start + int(self.ident_length[ident])]
+        return bytes(self.bodies[int(self.ident_request[ident])][start : start + int(self.ident_length[ident])])
 
 
-def together(bodies: Sequence[bytes], columns: Sequence[SpanColumns]) -> Portion:
+def together(bodies: Sequence[Body], columns: Sequence[SpanColumns]) -> Portion:
     """The requests' columns as one portion."""
     counts = np.array([one.count for one in columns], np.int64)
     starts = np.concatenate(([0], np.cumsum(counts)))

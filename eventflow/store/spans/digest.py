@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 from django.db import connection
 
-from eventflow.domain.columns import SpanColumns
+from eventflow.domain.columns import Body, SpanColumns
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk, Inbox, Rejected
 from eventflow.store.spans import arrays, edges, form, fresh, generation, ids, libraries, opened, pack, sums, whole
@@ -61,7 +61,7 @@ class _Taken:
     """Requests out of the inbox, oldest first."""
 
     ids: list[int] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
+    bodies: list[Body] = field(default_factory=list)
     columns: list[SpanColumns] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     spans: int = 0

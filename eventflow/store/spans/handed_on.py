@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from eventflow.domain.columns import Format, SpanColumns
+from eventflow.domain.columns import Body, Format, SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.spans.form import form
 
@@ -35,7 +35,7 @@ PARTS_TOLD = 16
 _BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
 log = logging.getLogger(__name__)
 
-Request: TypeAlias = tuple[bytes, SpanColumns]
+Request: TypeAlias = tuple[Body, SpanColumns]
 Stored: TypeAlias = Iterable[tuple[int, SpanBatch]]
 
 
@@ -169,6 +169,7 @@ class Taker:
 
     def __init__(self, memory: mmap.mmap, end: socket.socket, wire: Callable[[], Format] = form) -> None:
         self._memory, self._size, self._talk, self._form = memory, len(memory), Talk(end), wire
+        self._view = memoryview(memory).toreadonly()
         # Shapes mean something within one process only: this keeps one giver's apart from another's.
         self._salt = np.uint64(randbits(63))
         self._held: OrderedDict[int, _Told] = OrderedDict()
@@ -200,18 +201,17 @@ class Taker:
         self._same_numbers = self._numbers == list(range(len(self._numbers)))
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
-        """A request that is held. Those given before it are not asked for any more."""
+        """A request that is held: a view of where it lies, good until `forget_before`. None older is asked for."""
         found = None
         while pk in self._held:
             first, told = self._held.popitem(last=False)
             if first == pk and told.received_at == received_at.isoformat():
                 found = self._read(told)
             self._taken = told.place + sum(told.lengths)
-        self._tell()
         return found
 
     def forget_before(self, pk: int) -> None:
-        """Older requests are not asked for any more."""
+        """Older requests are not asked for any more, nor is anything read that was taken."""
         while self._held and next(iter(self._held)) < pk:
             _, told = self._held.popitem(last=False)
             self._taken = told.place + sum(told.lengths)
@@ -225,17 +225,19 @@ class Taker:
 
     def _read(self, told: _Told) -> Request:
         at = told.place % self._size
+        end = at + told.lengths[0]
+        body = self._view[at:end]
         parts = []
-        for length in told.lengths:
-            parts.append(self._memory[at : at + length])
-            at += length
-        buffers = dict(zip(_BUFFERS, parts[1:], strict=True))
+        for length in told.lengths[1:]:
+            parts.append(self._memory[end : end + length])
+            end += length
+        buffers = dict(zip(_BUFFERS, parts, strict=True))
         buffers["shapes"] = (np.frombuffer(buffers["shapes"], "<u8") ^ self._salt).tobytes()
         if not self._same_numbers:
             numbers = np.array(self._numbers, "<u4")
             for name in ("ident_names", "value_names"):
                 buffers[name] = numbers[np.frombuffer(buffers[name], "<u4")].tobytes()
-        return parts[0], SpanColumns(told.spans, scope_ranges=tuple(map(tuple, told.scope_ranges)), **buffers)
+        return body, SpanColumns(told.spans, scope_ranges=tuple(map(tuple, told.scope_ranges)), **buffers)
 
 
 class Takers:
@@ -252,7 +254,8 @@ class Takers:
         with ExitStack() as stack:
             try:
                 memory = stack.enter_context(_memory(self._size))
-                mapped = stack.enter_context(mmap.mmap(memory.fileno(), self._size))
+                # Not closed here: who looks at what was taken keeps it until then.
+                mapped = mmap.mmap(memory.fileno(), self._size)
                 here, there = map(stack.enter_context, socket.socketpair())
             except OSError as error:
                 log.warning("what a receiving process takes in is read from the inbox: %s", error)

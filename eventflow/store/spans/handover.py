@@ -4,12 +4,12 @@ Bounded in bytes; what is not here is opened from the chunks, with the same resu
 """
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from eventflow.domain.columns import SpanColumns
+from eventflow.domain.columns import Body, SpanColumns
 from eventflow.store.spans.columns import Flags
 from eventflow.store.spans.opened import Opened
 
@@ -42,20 +42,19 @@ class Handover:
         self._lock = threading.Lock()
         self._steps: list[_Step] = []
 
-    def put(self, chunks: range, bodies: Iterable[bytes], columns: Iterable[SpanColumns], new: Flags) -> None:
+    def put(self, chunks: range, bodies: Sequence[Body], columns: Sequence[SpanColumns], new: Flags) -> None:
         """Keep a step: the requests whose new spans lie in these chunks now.
 
         Only which chunks these are when it is too much: what waits longest is taken next.
         """
-        columns = tuple(columns)
-        cuts = np.cumsum([one.count for one in columns])[:-1]
-        parts = tuple(map(Part, bodies, columns, np.split(new, cuts)))
         if not chunks:
             return
         with self._lock:
-            step = _Step(chunks[0], chunks[-1], parts)
-            room = KEPT_BYTES - sum(step.size() for step in self._steps)
-            self._steps.append(step if step.size() <= room else _Step(step.first, step.last, ()))
+            parts: tuple[Part, ...] = ()
+            if sum(map(len, bodies)) <= KEPT_BYTES - sum(step.size() for step in self._steps):
+                cuts = np.cumsum([one.count for one in columns])[:-1]
+                parts = tuple(map(Part, map(bytes, bodies), columns, np.split(new, cuts)))
+            self._steps.append(_Step(chunks[0], chunks[-1], parts))
 
     def forget(self) -> None:
         """The store changed behind our back: what its chunks are called may mean something else now."""

@@ -46,7 +46,7 @@ class Ids:
         columns = (self.portion.ident_request, self.portion.ident_offset, self.portion.ident_length)
         places = zip(at.tolist(), *(column[inside].tolist() for column in columns), strict=True)
         return [
-            (bodies[request][start : start + length] if one >= 0 else self.texts[-1 - one]).decode()
+            str(bodies[request][start : start + length] if one >= 0 else self.texts[-1 - one], "utf-8")
             for one, request, start, length in places
         ]
 
