@@ -65,6 +65,42 @@ async def test_requests_that_wait_together_share_a_transaction():
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_a_commit_waits_a_moment_for_as_many_requests_as_came_together_last_time():
+    entered, go_on, napping, woken, commits = *(threading.Event() for _ in range(4)), []
+
+    def on_commit() -> None:
+        commits.append(Inbox.objects.count())
+        entered.set()
+        go_on.wait(10)
+
+    def nap() -> None:
+        napping.set()
+        woken.wait(10)
+
+    def submitted(number: int) -> list[asyncio.Future[None]]:
+        return [asyncio.ensure_future(commit.submit([batch(failed_order())])) for _ in range(number)]
+
+    commit = store.GroupCommit(on_commit, nap)
+    try:
+        await commit.submit([batch(failed_order())])
+        await asyncio.to_thread(entered.wait, 10)
+        waiting = submitted(20)
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*waiting)
+        assert not napping.is_set(), "more came than last time"
+        (first,) = submitted(1)
+        assert await asyncio.to_thread(napping.wait, 10)
+        waiting = submitted(2)
+        await asyncio.sleep(0)
+        woken.set()
+        await asyncio.gather(first, *waiting)
+    finally:
+        await asyncio.to_thread(commit.close)
+    assert commits == [1, 21, 24]
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_more_than_may_wait_is_refused_at_once_and_what_was_taken_is_kept():
     entered, go_on = threading.Event(), threading.Event()
 

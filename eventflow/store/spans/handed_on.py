@@ -4,7 +4,6 @@ Lines over a socket say where they lie, and back, up to where they were taken; w
 there whole, never before. Bounded; neither side waits for a socket or fails by it.
 """
 
-import json
 import logging
 import mmap
 import os
@@ -21,6 +20,7 @@ from secrets import randbits
 from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
+import orjson
 
 from eventflow.domain.columns import Body, Format, SpanColumns
 from eventflow.domain.observations import SpanBatch
@@ -49,7 +49,7 @@ class Talk:
 
     def say(self, what: object) -> None:
         """Something for `send`."""
-        self._unsent += json.dumps(what).encode() + b"\n"
+        self._unsent += orjson.dumps(what, default=tuple) + b"\n"
 
     def send(self) -> None:
         """Send what was said, as far as the other end has room for it."""
@@ -68,7 +68,7 @@ class Talk:
             while part := self._end.recv(65536):
                 self._half += part
         *lines, self._half = self._half.split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [orjson.loads(line) for line in lines]
 
 
 class _Told(NamedTuple):

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from eventflow.store.spans.turn import writing
 PENDING_REQUESTS = 512
 PENDING_BYTES = 128 * 1024 * 1024
 GROUP_BYTES = 8 * 1024 * 1024
+NAP_SECONDS = 0.002
+"""How long a commit waits for as many requests as came together last time: it costs as much as several of them."""
 LOCK_MILLISECONDS = 5_000
 """How long an acknowledgement waits for another writer: shorter than senders wait for it."""
 
@@ -100,9 +103,11 @@ class GroupCommit:
     called in the writer's thread after each commit (to wake the digester).
     """
 
-    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
-        self._on_commit = on_commit
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(PENDING_REQUESTS)
+    def __init__(
+        self, on_commit: Callable[[], None] | None = None, nap: Callable[[], None] = lambda: time.sleep(NAP_SECONDS)
+    ) -> None:
+        self._on_commit, self._nap = on_commit, nap
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._pending_bytes = 0
         self._closed = False
@@ -144,16 +149,19 @@ class GroupCommit:
                 raise StoreBusy("the store is closing")
             if self._pending_bytes and self._pending_bytes + item.size > PENDING_BYTES:
                 raise StoreBusy("too many bytes wait to be written")
-            try:
-                self._queue.put_nowait(item)
-            except queue.Full:
-                raise StoreBusy("too many requests wait to be written") from None
+            if self._queue.qsize() >= PENDING_REQUESTS:
+                raise StoreBusy("too many requests wait to be written")
+            self._queue.put(item)
             self._pending_bytes += item.size
 
     def _run(self) -> None:
+        together = 1
         try:
             while (first := self._queue.get()) is not None:
+                if self._queue.qsize() + 1 < together:
+                    self._nap()
                 group, more = self._group(first)
+                together = len(group)
                 self._write(group)
                 if not more:
                     break

@@ -36,6 +36,8 @@ class Recent:
 
     def find(self, hashes: U64) -> tuple[Flags, Ints]:
         """Which hashes are known, and their numbers (zeros for the others)."""
+        if not self._young.taken and self._old is None:
+            return np.zeros(len(hashes), bool), np.zeros((len(hashes), self._numbers), np.int64)
         hashes = np.where(hashes == 0, np.uint64(1), hashes)
         known, numbers = arrays.find(self._young.rows, hashes)
         if self._old is not None and not known.all():
