@@ -5,7 +5,7 @@ the same transaction: a crash leaves either them or their spans, never both.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,7 +28,7 @@ from eventflow.store.spans.turn import writing
 
 log = logging.getLogger(__name__)
 
-STEP_REQUESTS = 256
+STEP_REQUESTS, ASKED_AT_ONCE = 256, 64
 STEP_SPANS = 16_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
 
@@ -128,9 +128,9 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
 
 def _take(now: datetime, limit: int) -> _Taken:
     taken = _Taken()
-    rows = list(Inbox.objects.order_by("id").values_list("id", "received_at")[:limit])
-    fresh.forget_before(rows[0][0] if rows else 0)
-    for pk, received_at in rows:
+    for pk, received_at in _waiting(limit):
+        if not taken.ids:
+            fresh.forget_before(pk)
         taken.ids.append(pk)
         kept = fresh.take(pk, received_at)
         if kept is None:
@@ -143,7 +143,21 @@ def _take(now: datetime, limit: int) -> _Taken:
         taken.spans += columns.count
         if taken.spans >= STEP_SPANS:
             break
+    if not taken.ids:
+        fresh.forget_before(0)
     return taken
+
+
+def _waiting(limit: int) -> Iterator[tuple[int, datetime]]:
+    """The oldest requests, asked for some at a time: of large ones a step takes few."""
+    last = 0
+    while limit > 0:
+        rows = Inbox.objects.filter(id__gt=last).order_by("id").values_list("id", "received_at")
+        some = list(rows[: min(limit, ASKED_AT_ONCE)])
+        yield from some
+        if len(some) < ASKED_AT_ONCE:
+            break
+        last, limit = some[-1][0], limit - len(some)
 
 
 def _read(pk: int, now: datetime, rejected: list[Rejected]) -> tuple[bytes, SpanColumns] | None:

@@ -100,7 +100,7 @@ class Memory:
 
 @dataclass(slots=True)
 class Learned:
-    """What a step teaches the memory once it is committed."""
+    """What a step teaches the memory once it is committed. `trace_counts` are of all spans of a trace so far."""
 
     spans: U64
     hops: U64
@@ -120,8 +120,7 @@ class Learned:
         memory.spans.put(self.spans)
         memory.hops.put(self.hops, self.hop_rows)
         _or(memory.inside, self.inside, self.inside_bits)
-        _, counts = memory.traces.find(self.traces)
-        memory.traces.put(self.traces, (counts[:, 0] + self.trace_counts)[:, None])
+        memory.traces.put(self.traces, self.trace_counts[:, None])
         memory.whole.put(self.whole)
         memory.waited.put(self.waited)
         memory.pending.put(self.pending, self.pending_rows)

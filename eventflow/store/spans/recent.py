@@ -45,6 +45,13 @@ class Recent:
             known[missing], numbers[missing] = arrays.find(self._old.rows, hashes[missing])
         return known, numbers
 
+    def find_some(self, hashes: U64, asked: Flags) -> tuple[Flags, Ints]:
+        """As `find` for those that are asked for; the others are as unknown ones. Looking into memory takes a while."""
+        rows = np.flatnonzero(asked)
+        known, numbers = np.zeros(len(hashes), bool), np.zeros((len(hashes), self._numbers), np.int64)
+        known[rows], numbers[rows] = self.find(hashes[rows])
+        return known, numbers
+
     def put(self, hashes: U64, numbers: Ints | None = None) -> None:
         """Remember hashes; one that is known already gets the new numbers. Of equal ones the last counts."""
         if not len(hashes):

@@ -70,8 +70,8 @@ def add(portion: Portion, new: Flags, meaning: Ints, meanings: Meanings, memory:
     hops = _hops(portion, new, meaning, table)
     first, number = arrays.distinct(portion.trace[new])
     traces, counts = portion.trace[new][first], np.bincount(number, minlength=len(first))
-    _, before = memory.traces.find(traces)
-    huge = traces[before[:, 0] + counts > FOLD_LIMIT]
+    counts += memory.traces.find(traces)[1][:, 0]
+    huge = traces[counts > FOLD_LIMIT]
     inside_bits = np.where(hops.publish, 1, np.where(_comes_elsewhere(hops), 6, 2))
     has_parent = hops.parent != 0
     nested = _nested(hops, inside_bits, memory)
@@ -142,7 +142,7 @@ def _hops(portion: Portion, new: Flags, meaning: Ints, table: Ints) -> _Hops:
 def _nested(hops: _Hops, bits: Ints, memory: Memory) -> Ints:
     """The hops that another hop of their trace may speak for, or that may speak for another."""
     found, at = arrays.among(hops.parent, hops.context)
-    known, stored = memory.hops.find(hops.parent)
+    known, stored = memory.hops.find_some(hops.parent, ~found & (hops.parent != 0))
     outer = np.where(found, np.where(hops.publish[at], PUBLISH, CONSUME), np.where(known, stored[:, 0], 0))
     outer = np.where(hops.parent == 0, 0, outer)
     own = np.where(hops.publish, PUBLISH, CONSUME)
@@ -221,7 +221,7 @@ def _waits(hops: _Hops, simple: Flags, now_whole: U64, memory: Memory) -> _Waits
     at, came, keys = at[kept], came[kept], keys[kept]
     published = np.flatnonzero(hops.publish)
     here, where = arrays.among(came, hops.context[published])
-    known, stored = memory.hops.find(came)
+    known, stored = memory.hops.find_some(came, ~here)
     known &= stored[:, 0] == PUBLISH
     begun = np.where(here, hops.start[published][where] if len(published) else 0, stored[:, 1])
     ended = np.where(here, hops.end[published][where] if len(published) else 0, stored[:, 2])
