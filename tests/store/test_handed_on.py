@@ -71,7 +71,7 @@ def opens(stack: ExitStack) -> Opens:
 def taken(takers: Takers, pks: range | list[int]) -> list[int]:
     """Those of them that are there, as a step of the digest takes them."""
     found = [pk for pk in pks if takers.take(pk, NOW) is not None]
-    takers.forget_before(0)
+    takers.let_go()
     return found
 
 
@@ -156,18 +156,18 @@ def test_requests_of_all_sizes_come_out_whole_round_and_round(opens: Opens) -> N
             if found is not None:
                 there += 1
                 assert found[0] == body
-            takers.forget_before(0)
+            takers.let_go()
     assert there > 300
 
 
-def test_what_was_taken_lies_there_until_the_digest_looks_for_more(opens: Opens) -> None:
+def test_what_was_taken_lies_there_until_it_is_let_go(opens: Opens) -> None:
     giver, takers = opens(PLACES * SIZE, nap=lambda: None)
     sent = [sized(10_000) for _ in range(PLACES)]
     giver.add(enumerate(sent))
     found = [request[0] for pk in range(PLACES) if (request := takers.take(pk, NOW))]
     giver.add([(10, sized(10_000))])
     assert [bytes(body) for body in found] == [batch.body for batch in sent]
-    takers.forget_before(10)
+    takers.let_go()
     giver.add([(11, sized(10_000))])
     assert taken(takers, [10, 11]) == [11]
 
@@ -240,6 +240,7 @@ def test_what_the_inbox_has_no_more_gives_its_room_back(opens: Opens) -> None:
     giver.add([(pk, sized(10_000)) for pk in range(PLACES)])
     assert takers.take(100, NOW) is None, "they are known from here on"
     takers.forget_before(PLACES)
+    takers.let_go()
     giver.add([(pk, sized(10_000)) for pk in range(200, 200 + PLACES)])
     assert taken(takers, [*range(PLACES), *range(200, 200 + PLACES)]) == list(range(200, 200 + PLACES))
 
@@ -355,7 +356,7 @@ def giving(descriptors: tuple[int, ...]) -> Iterator[subprocess.Popen[bytes]]:
 
 def taken_when_it_comes(takers: Takers, pk: int) -> bytes:
     end = time.monotonic() + 30
-    takers.forget_before(0)
+    takers.let_go()
     while (request := takers.take(pk, NOW)) is None:
         assert time.monotonic() < end
         time.sleep(0.001)

@@ -85,13 +85,13 @@ def digest(now: datetime, *, limit: int = STEP_REQUESTS) -> Digested:
     if memory.generation != number:
         remember()
         memory.generation = number
-    taken = _take(now, limit)
-    if not taken.ids:
-        return Digested()
     try:
-        return _digest(taken, number, limit)
+        taken = _take(now, limit)
+        return _digest(taken, number, limit) if taken.ids else Digested()
     except OutdatedError:
         return Digested()
+    finally:
+        fresh.let_go()
 
 
 def _digest(taken: _Taken, number: int, limit: int) -> Digested:

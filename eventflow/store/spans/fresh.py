@@ -114,8 +114,13 @@ def add(stored: Stored) -> None:
 
 
 def take(pk: int, received_at: datetime) -> Request | None:
-    """Give a request away; None when it is not here."""
+    """Give a request away, to be looked at until `let_go`; None when it is not here."""
     return _kept.take(pk, received_at) or _takers.take(pk, received_at)
+
+
+def let_go() -> None:
+    """Nobody looks any more at what was taken."""
+    _takers.let_go()
 
 
 def forget_before(pk: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from secrets import randbits
 from typing import IO, Any, NamedTuple, TypeAlias
 
@@ -33,6 +34,7 @@ NAPS, NAP_SECONDS = 250, 0.002
 PARTS_TOLD = 16
 """Word of what was taken goes back for each such part of the memory, not for each request."""
 _BUFFERS = tuple(field.name for field in fields(SpanColumns) if field.type in ("bytes", bytes))
+_buffers: Callable[[SpanColumns], tuple[bytes, ...]] = attrgetter(*_BUFFERS)
 log = logging.getLogger(__name__)
 
 Request: TypeAlias = tuple[Body, SpanColumns]
@@ -112,16 +114,17 @@ class Giver:
         self._talk.send()
 
     def _give(self, pk: int, batch: SpanBatch, columns: SpanColumns) -> None:
-        parts = [batch.body, *(getattr(columns, name) for name in _BUFFERS)]
+        parts = (batch.body, *_buffers(columns))
         lengths = list(map(len, parts))
-        place = self._room(sum(lengths))
+        size = sum(lengths)
+        place = self._room(size)
         if place is None:
             return
         at = place % self._size
         for part, length in zip(parts, lengths, strict=True):
             self._memory[at : at + length] = part
             at += length
-        self._given = place + sum(lengths)
+        self._given = place + size
         names = self._form().names[self._names :]
         self._names += len(names)
         ranges = columns.scope_ranges
@@ -201,7 +204,7 @@ class Taker:
         self._same_numbers = self._numbers == list(range(len(self._numbers)))
 
     def take(self, pk: int, received_at: datetime) -> Request | None:
-        """A request that is held: a view of where it lies, good until `forget_before`. None older is asked for."""
+        """A request that is held: a view of where it lies, good until `let_go`. None older is asked for."""
         found = None
         while pk in self._held:
             first, told = self._held.popitem(last=False)
@@ -211,13 +214,13 @@ class Taker:
         return found
 
     def forget_before(self, pk: int) -> None:
-        """Older requests are not asked for any more, nor is anything read that was taken."""
+        """Older requests are not asked for any more."""
         while self._held and next(iter(self._held)) < pk:
             _, told = self._held.popitem(last=False)
             self._taken = told.place + sum(told.lengths)
-        self._tell()
 
-    def _tell(self) -> None:
+    def let_go(self) -> None:
+        """Nobody looks any more at what was taken or forgotten: the other end gets its room back."""
         if self._taken - self._told > (self._size // PARTS_TOLD if self._held else 0):
             self._told = self._taken
             self._talk.say(self._taken)
@@ -288,6 +291,12 @@ class Takers:
         with self._lock:
             for taker in self._takers:
                 taker.forget_before(pk)
+
+    def let_go(self) -> None:
+        """Nobody looks any more at what was taken or forgotten."""
+        with self._lock:
+            for taker in self._takers:
+                taker.let_go()
 
 
 def _memory(size: int) -> IO[bytes]:
