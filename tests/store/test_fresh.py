@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, connection
 
 from eventflow.domain.observations import SpanBatch
 from eventflow.store import spans as store
@@ -95,6 +96,22 @@ def test_what_another_machine_digested_is_in_nobodys_way(receiver: Receiver, rea
     receiver.receive(failed_order())
     assert store.digest(NOW).requests == 1
     assert len(read) == 2
+
+
+@pytest.mark.django_db
+def test_what_a_failed_step_took_is_read_again_and_gives_its_room_back(receiver: Receiver, read: list[int]) -> None:
+    for _ in range(40):
+        receiver.receive(failed_order())
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE store_indexrun RENAME TO store_indexrun_away")
+        with pytest.raises(DatabaseError):
+            store.digest(NOW)
+        cursor.execute("ALTER TABLE store_indexrun_away RENAME TO store_indexrun")
+    taken, failed = Inbox.objects.count(), len(read)
+    assert failed < taken == 40
+    receiver.receive(failed_order())
+    assert store.digest(NOW).requests == 41
+    assert len(read) == failed + 40, "the last one had room"
 
 
 @pytest.mark.django_db
