@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from eventflow.domain.observations import SpanBatch
-from eventflow.store.spans import handed_on
 from eventflow.store.spans.handed_on import NAPS, Giver, Takers, giver
+from eventflow.store.spans.talk import Talk
 from tests.flow_factory import failed_order
 from tests.store.conftest import ROOT
 from tests.store.pickled import Pickled, encode
@@ -267,7 +267,7 @@ def test_asking_for_one_givers_request_takes_nothing_of_another_one(opens: Opens
 def test_word_that_is_not_whole_is_not_heard() -> None:
     here, there = socket.socketpair()
     with here, there:
-        talk = handed_on.Talk(here)
+        talk = Talk(here)
         there.sendall(b'[1]\n["ha')
         assert talk.heard() == [[1]]
         there.sendall(b'lf"]')

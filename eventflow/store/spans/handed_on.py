@@ -13,19 +13,19 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 from secrets import randbits
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
-import orjson
 
 from eventflow.domain.columns import Body, Format, SpanColumns
 from eventflow.domain.observations import SpanBatch
 from eventflow.store.spans.form import form
+from eventflow.store.spans.talk import Talk
 
 MEMORY_BYTES = 96 * 1024 * 1024
 UNSENT_BYTES = 1024 * 1024
@@ -39,38 +39,6 @@ log = logging.getLogger(__name__)
 
 Request: TypeAlias = tuple[Body, SpanColumns]
 Stored: TypeAlias = Iterable[tuple[int, SpanBatch]]
-
-
-class Talk:
-    """Lines of JSON over one end of a pair of sockets."""
-
-    def __init__(self, end: socket.socket) -> None:
-        end.setblocking(False)
-        self._end = end
-        self._unsent, self._half = bytearray(), b""
-
-    def say(self, what: object) -> None:
-        """Something for `send`."""
-        self._unsent += orjson.dumps(what, default=tuple) + b"\n"
-
-    def send(self) -> None:
-        """Send what was said, as far as the other end has room for it."""
-        with suppress(OSError):
-            while self._unsent:
-                del self._unsent[: self._end.send(self._unsent)]
-
-    @property
-    def unsent(self) -> int:
-        """How many bytes wait to be sent."""
-        return len(self._unsent)
-
-    def heard(self) -> list[Any]:
-        """What the other end said meanwhile. Raises ValueError for what nobody can have said."""
-        with suppress(OSError):
-            while part := self._end.recv(65536):
-                self._half += part
-        *lines, self._half = self._half.split(b"\n")
-        return [orjson.loads(line) for line in lines]
 
 
 class _Told(NamedTuple):
