@@ -185,7 +185,7 @@ def settle(uint64_t[:, ::1] table, const uint64_t[::1] hashes, const int64_t[:, 
 
 
 def text_hashes(bodies, const int64_t[::1] body, const int64_t[::1] start, const int64_t[::1] length):
-    cdef Py_ssize_t count = body.shape[0], at, many = len(bodies), held = 0
+    cdef Py_ssize_t count = body.shape[0], at, ahead, many = len(bodies), held = 0
     found_array = np.empty(count, np.uint64)
     cdef uint64_t[::1] found = found_array
     cdef Py_buffer* views = <Py_buffer*>calloc(many + 1, sizeof(Py_buffer))
@@ -200,6 +200,9 @@ def text_hashes(bodies, const int64_t[::1] body, const int64_t[::1] start, const
                 raise IndexError("no such body")
             if start[at] < 0 or length[at] < 0 or start[at] + length[at] > views[body[at]].len:
                 raise IndexError("outside of the body")
+            ahead = at + AHEAD
+            if ahead < count and 0 <= body[ahead] < many:
+                ef_prefetch(<const char*>views[body[ahead]].buf + start[ahead])
             found[at] = _text_hash(<const char*>views[body[at]].buf + start[at], length[at])
     finally:
         for at in range(held):
