@@ -35,6 +35,8 @@ class FaultsOnABroker:
             yield running
         finally:
             running.stop()
+            # Shown beside a test that failed.
+            print(running.command.said[-20_000:])
 
     @pytest.fixture
     def tab(self, shop: Demo, browser: Browser) -> Iterator[Page]:
