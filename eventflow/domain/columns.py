@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from eventflow.domain.observations import Span
 
 Body: TypeAlias = bytes | memoryview
-"""A request, or a view of where it lies: it is read where it is, and whoever keeps of it copies that."""
+"""A request, or a view of the memory in which it lies. Whoever keeps a part of it copies that part."""
 
 
 @dataclass(frozen=True, slots=True)

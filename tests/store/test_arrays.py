@@ -87,6 +87,9 @@ def test_texts_have_one_hash_wherever_they_lie(native: Any, bodies: list[bytes],
     columns = [np.array(one, np.int64) for one in (which, starts, lengths)]
     found = native.text_hashes(bodies, *columns)
     same([found], [arrays_py.text_hashes(bodies, *columns)])
+    views = [memoryview(bytearray(body)).toreadonly() for body in bodies]
+    same([native.text_hashes(views, *columns)], [arrays_py.text_hashes(views, *columns)])
+    same([found], [native.text_hashes(views, *columns)])
     texts = [bodies[one][at : at + size] for one, at, size in zip(which, starts, lengths, strict=True)]
     assert len(set(found.tolist())) == len(set(texts))
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from eventflow.domain.columns import Body
+
 
 def varint(s: bytes, i: int) -> tuple[int, int]:
     """The number at `i`, and where it ends."""
@@ -39,7 +41,7 @@ def begun(tag: int, size: int) -> bytes:
     return bytes((tag,)) + encoded(size)
 
 
-def message(tag: int, content: "bytes | memoryview") -> bytes:
+def message(tag: int, content: Body) -> bytes:
     """A field with a message, or text, in it."""
     return begun(tag, len(content)) + content
 

@@ -28,7 +28,9 @@ from eventflow.store.spans.turn import writing
 
 log = logging.getLogger(__name__)
 
-STEP_REQUESTS, ASKED_AT_ONCE = 256, 64
+STEP_REQUESTS = 256
+ASKED_AT_ONCE = 64
+"""Requests that the inbox is asked for at a time: of large ones a step takes few."""
 STEP_SPANS = 16_000
 """A step takes requests until it has this many spans: it bounds how long the one writer is kept from others."""
 
@@ -149,7 +151,7 @@ def _take(now: datetime, limit: int) -> _Taken:
 
 
 def _waiting(limit: int) -> Iterator[tuple[int, datetime]]:
-    """The oldest requests, asked for some at a time: of large ones a step takes few."""
+    """The oldest requests in the inbox: id and when it came."""
     last = 0
     while limit > 0:
         rows = Inbox.objects.filter(id__gt=last).order_by("id").values_list("id", "received_at")

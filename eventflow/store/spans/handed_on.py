@@ -1,7 +1,7 @@
 """Requests handed on by processes that only receive to the one that digests, through memory that both have.
 
-Lines over a socket say where they lie, and back, up to where they were taken; word of a request is sent when it lies
-there whole, never before. Bounded; neither side waits for a socket or fails by it.
+Lines over a socket say where they lie, and back, up to where nobody looks any more; word of a request is sent when it
+lies there whole, never before. Bounded; neither side waits for a socket or fails by it.
 """
 
 import logging

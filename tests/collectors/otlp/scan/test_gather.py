@@ -24,13 +24,21 @@ def test_gathered_spans_are_the_same_spans(way: str, bodies: list[bytes], chance
     wanted = [(r, s) for r, (_, columns) in enumerate(scanned) for s in range(columns.count)]
     chance.shuffle(wanted)
     wanted = wanted[: len(wanted) * 3 // 4]
-    one = format_.gather(
-        [body for body, _ in scanned],
-        [columns for _, columns in scanned],
-        array("I", [r for r, _ in wanted]).tobytes(),
-        array("I", [s for _, s in wanted]).tobytes(),
+    # As they lie in memory that two processes have.
+    views = [memoryview(bytearray(body)).toreadonly() for body, _ in scanned]
+    one, same = (
+        format_.gather(
+            some,
+            [columns for _, columns in scanned],
+            array("I", [r for r, _ in wanted]).tobytes(),
+            array("I", [s for _, s in wanted]).tobytes(),
+        )
+        for some in ([body for body, _ in scanned], views)
     )
+    assert one == same
     whole = [format_.read(body, columns, range(columns.count)) for body, columns in scanned]
+    for view, (_, columns), spans in zip(views, scanned, whole, strict=True):
+        assert list(map(repr, format_.read(view, columns, range(columns.count)))) == list(map(repr, spans))
     expected = [whole[r][s] for r, s in wanted]
     found = format_.read(one)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
