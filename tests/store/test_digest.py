@@ -168,6 +168,17 @@ def test_the_wait_is_known_whichever_side_arrives_first(first):
 
 
 @pytest.mark.django_db
+def test_of_several_spans_that_tell_of_one_wait_the_earliest_counts():
+    sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web")
+    shared = {"service": "worker", "from_": "jobs", "group": "w", "links": [link("web", "sent")], "trace_name": "worker"}
+    send([sent, consume("late", 5010, 5100, **shared), consume("early", 510, 600, **shared)])
+    digest()
+    stats = {stats.key.kind: stats for stats in topology.edges(NOW - DAY, NOW + DAY)}
+    assert stats["consume"].wait.total == 1
+    assert stats["consume"].wait.p50 == pytest.approx(0.5, rel=0.12)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("first", ["publisher", "consumer"])
 def test_a_trace_without_an_id_belongs_to_the_flow_it_links_to(first):
     sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web", correlation="order-7")
