@@ -11,6 +11,7 @@ from eventflow.domain.observations import Operation, Span, SpanBatch
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, Generation, IndexRun, Rejected
 from eventflow.store.queries import flow_search, flows, topology
+from eventflow.store.spans.edges import FOLD_LIMIT
 from eventflow.store.spans.load import Reader
 from tests.flow_factory import KEY, consume, failed_order, ident, link, publish, span, trace
 from tests.store.support import DAY, NOW, digest, send
@@ -165,6 +166,30 @@ def test_the_wait_is_known_whichever_side_arrives_first(first):
     assert stats["consume"].wait.total == 1
     assert stats["consume"].wait.p50 == pytest.approx(0.5, rel=0.12)
     assert stats["consume"].processing.p50 == pytest.approx(0.09, rel=0.12)
+
+
+def sending_inside_sending() -> list[Span]:
+    """One message, told by a framework and by the client library below it."""
+    shared = {"service": "web", "to": "jobs", "trace_name": "web"}
+    return [publish("framework", 0, 10, **shared), publish("client", 1, 9, parent="framework", **shared)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_hop_inside_another_is_one_message_whichever_arrives_first(order):
+    for one in sending_inside_sending()[::order]:
+        send([one])
+        digest()
+    assert [messages for messages, _, _ in edges().values()] == [1]
+
+
+@pytest.mark.django_db
+def test_a_trace_that_grew_too_large_to_be_judged_whole_is_summed_span_by_span():
+    send([span(f"work {number}", 0, 1, service="web", trace_name="web") for number in range(FOLD_LIMIT)])
+    digest()
+    send(sending_inside_sending())
+    digest()
+    assert [messages for messages, _, _ in edges().values()] == [2]
 
 
 @pytest.mark.django_db
