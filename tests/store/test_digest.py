@@ -195,7 +195,13 @@ def test_a_trace_that_grew_too_large_to_be_judged_whole_is_summed_span_by_span()
 @pytest.mark.django_db
 def test_of_several_spans_that_tell_of_one_wait_the_earliest_counts():
     sent = publish("sent", 0, 10, service="web", to="jobs", trace_name="web")
-    shared = {"service": "worker", "from_": "jobs", "group": "w", "links": [link("web", "sent")], "trace_name": "worker"}
+    shared = {
+        "service": "worker",
+        "from_": "jobs",
+        "group": "w",
+        "links": [link("web", "sent")],
+        "trace_name": "worker",
+    }
     send([sent, consume("late", 5010, 5100, **shared), consume("early", 510, 600, **shared)])
     digest()
     stats = {stats.key.kind: stats for stats in topology.edges(NOW - DAY, NOW + DAY)}
