@@ -13,6 +13,7 @@ from eventflow.store.models import Chunk, Edge, EdgeSlot, FlowRow, Generation, I
 from eventflow.store.queries import flow_search, flows, topology
 from eventflow.store.spans.edges import FOLD_LIMIT
 from eventflow.store.spans.load import Reader
+from eventflow.store.spans.opened import opened as opened_chunks
 from tests.flow_factory import KEY, consume, failed_order, ident, link, publish, span, trace
 from tests.store.support import DAY, NOW, digest, send
 
@@ -129,6 +130,18 @@ def test_any_order_in_any_portions_ends_in_the_same(seed):
     assert found[2] == expected[2]
     store.refresh_flows([key for key, *_ in found[2]], NOW)
     assert state() == found, "a line made with many others is the line that the flow alone gets"
+
+
+@pytest.mark.django_db
+def test_each_chunk_says_when_its_first_span_began_and_its_last_one_ended():
+    for trace_name in ("early", "late"):
+        send([span(f"{trace_name} {number}", number, 900, service="a", trace_name=trace_name) for number in range(600)])
+    digest()
+    assert Chunk.objects.count() > 1
+    for chunk in Chunk.objects.all():
+        (opened,) = opened_chunks([chunk.pk]).values()
+        portion = opened.portion
+        assert (chunk.spans, chunk.first_ns, chunk.last_ns) == (len(portion), portion.start.min(), portion.end.max())
 
 
 @pytest.mark.django_db
