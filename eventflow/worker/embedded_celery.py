@@ -3,6 +3,7 @@
 The same tasks, the same schedule. They touch no signal handler and write no file; `stop()` waits for what runs.
 """
 
+import asyncio
 import logging
 import threading
 
@@ -13,6 +14,7 @@ from kombu.utils.objects import cached_property
 from eventflow.celery import app
 
 log = logging.getLogger(__name__)
+WATCH_SECONDS = 1.0
 
 
 class _Beat(Service):
@@ -24,13 +26,11 @@ class _Beat(Service):
 
 
 class EmbeddedCelery:
-    """One worker with a few threads, and one beat."""
+    """One worker with some threads, and one beat."""
 
-    def __init__(self, threads: int = 3) -> None:
+    def __init__(self) -> None:
         self._worker = WorkController(
             app=app,
-            pool="threads",
-            concurrency=threads,
             loglevel="WARNING",
             without_gossip=True,
             without_mingle=True,
@@ -51,6 +51,12 @@ class EmbeddedCelery:
         app.finalize()
         for thread in self._threads:
             thread.start()
+
+    async def watch(self) -> None:
+        """Raise RuntimeError when worker or beat end unasked: without them no alert fires and no replay is sent."""
+        while all(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110  # threads offer no event
+            await asyncio.sleep(WATCH_SECONDS)
+        raise RuntimeError("the background jobs (Celery's worker or beat) ended unasked; the log above says why")
 
     def stop(self, seconds: float = 5.0) -> None:
         """Ask both to stop and wait for them, at most `seconds` each."""

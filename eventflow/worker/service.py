@@ -109,6 +109,9 @@ class Service:
                 celery = EmbeddedCelery()
                 celery.start()
                 stack.push_async_callback(asyncio.to_thread, celery.stop)
+                watch = asyncio.create_task(celery.watch())
+                stack.callback(watch.cancel)
+                background.append(watch)
             if self.roles & {"ingest", "collect"}:
                 background.append(self._start_collecting(stack))
             if "ingest" in self.roles and not settings.EVENTFLOW_RECEIVER:

@@ -9,12 +9,14 @@ from eventflow.live import news
 from eventflow.store import spans
 from eventflow.store.record import imports
 from eventflow.worker import trace_files
+from eventflow.worker.exclusive import exclusive
 
 RUN = "eventflow.imports.run"
 log = logging.getLogger(__name__)
 
 
 @app.task(name=RUN)
+@exclusive
 def run() -> None:
     """Read what waits. What the store cannot take now stays and is read at the next beat."""
     for pk, content in imports.waiting():

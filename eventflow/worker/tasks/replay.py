@@ -7,54 +7,40 @@ from django.conf import settings
 from eventflow.celery import app
 from eventflow.live import news
 from eventflow.worker import letter_holes, replay_observe, replay_send
+from eventflow.worker.exclusive import exclusive
 
 SEND = "eventflow.replay.send"
 OBSERVE = "eventflow.replay.observe"
 HOLES = "eventflow.dead_letters.fill_holes"
-_sending = threading.Lock()
-_observing = threading.Lock()
-_filling = threading.Lock()
 _filler = letter_holes.HoleFiller()
 _adopted = threading.Event()
 
 
 @app.task(name=SEND)
+@exclusive
 def send_queued() -> None:
-    """One round of sending; rounds of one process never overlap."""
-    if not _sending.acquire(blocking=False):
-        return
-    try:
-        if not _adopted.is_set():
-            # Without Redis this process is the only sender: whatever is still being sent was left by one that died.
-            if not settings.REDIS_URL:
-                news.publish(replay_send.adopt(replay_send.utc_now(), lease_seconds=0))
-            _adopted.set()
-        if replay_send.send_queued():
-            observe.delay()
-    finally:
-        _sending.release()
+    """One round of sending."""
+    if not _adopted.is_set():
+        # Without Redis this process is the only sender: whatever is still being sent was left by one that died.
+        if not settings.REDIS_URL:
+            news.publish(replay_send.adopt(replay_send.utc_now(), lease_seconds=0))
+        _adopted.set()
+    if replay_send.send_queued():
+        observe.delay()
 
 
 @app.task(name=OBSERVE)
+@exclusive
 def observe() -> None:
     """One round of watching."""
-    if not _observing.acquire(blocking=False):
-        return
-    try:
-        replay_observe.observe()
-    finally:
-        _observing.release()
+    replay_observe.observe()
 
 
 @app.task(name=HOLES)
+@exclusive
 def fill_holes() -> None:
     """Complete letters from the spans of their failed attempts, which may arrive after them."""
-    if not _filling.acquire(blocking=False):
-        return
-    try:
-        _filler.fill(replay_send.utc_now())
-    finally:
-        _filling.release()
+    _filler.fill(replay_send.utc_now())
 
 
 SCHEDULE = {

@@ -8,6 +8,7 @@ from django.utils import timezone
 from eventflow.celery import app
 from eventflow.store import spans
 from eventflow.store.record import alert_settings, blind, lag_history
+from eventflow.worker.exclusive import exclusive
 
 COMPACT = "eventflow.retention.compact"
 PACK = "eventflow.retention.pack"
@@ -18,6 +19,7 @@ _compacted: dict[str, datetime] = {}
 
 
 @app.task(name=COMPACT)
+@exclusive
 def compact() -> None:
     """The finished minutes of the last while; what was missed before, packing makes up for."""
     now = timezone.now()
@@ -27,12 +29,14 @@ def compact() -> None:
 
 
 @app.task(name=PACK)
+@exclusive
 def pack() -> None:
     """Lag of more than an hour ago."""
     lag_history.pack(timezone.now())
 
 
 @app.task(name=PRUNE)
+@exclusive
 def prune() -> None:
     """Drop what is too old, and the oldest of what is too much."""
     now, hours = timezone.now(), settings.EVENTFLOW_RETENTION_HOURS
