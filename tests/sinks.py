@@ -3,18 +3,22 @@
 import contextlib
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class WebhookSink(ThreadingHTTPServer):
-    """Answers with the statuses it is given, in turn, the last one for ever."""
+    """Answers with the statuses it is given, in turn, the last one for ever.
+
+    before_answering  called by each request's thread
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
         self.statuses = [204]
+        self.before_answering: Callable[[], object] = lambda: None
         self.got: list[tuple[dict[str, str], bytes]] = []
 
     @property
@@ -28,6 +32,7 @@ class _Hook(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append(({**self.headers, "path": self.path}, content))
+        self.server.before_answering()
         status = self.server.statuses.pop(0) if len(self.server.statuses) > 1 else self.server.statuses[0]
         self.send_response(status)
         if status == 302:

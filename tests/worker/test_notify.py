@@ -1,6 +1,7 @@
 """Telling channels: real webhook and mail receivers get each piece of news once."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_string, policy
@@ -259,3 +260,25 @@ def _one_claim() -> list[notification.Delivery]:
     channel("http://127.0.0.1:9/")
     firing()
     return notification.claim(timezone.now())
+
+
+def test_a_channel_that_does_not_answer_keeps_no_other_waiting(hook: WebhookSink) -> None:
+    told, in_time = threading.Event(), list[bool]()
+    with serving(other := WebhookSink()):
+        other.before_answering = told.set
+        hook.before_answering = lambda: in_time.append(told.wait(5))
+        channel(hook.url, name="hangs until the other was told")
+        channel(other.url, name="other")
+        firing()
+        notify.deliver()
+    assert in_time == [True] and events(hook) == events(other) == ["firing"]
+    assert set(NotificationChannel.objects.values_list("last_error", flat=True)) == {""}
+
+
+def test_a_round_claims_no_more_than_it_can_send_before_its_claims_end() -> None:
+    channel("http://127.0.0.1:9/")
+    rule = make.alert_rule(name="Email late")
+    for number in range(20):
+        make.incident(rule, subject=f"shop/queue/{number}")
+    now = timezone.now()
+    assert [len(notification.claim(now, 16)) for _ in range(3)] == [16, 4, 0]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -62,14 +63,15 @@ def channel(pk: int) -> Channel | None:
     return _channel(row) if row else None
 
 
-def claim(now: datetime) -> list[Delivery]:
-    """What is due, marked as being sent by the caller, who answers each with `delivered` or `failed`."""
+def claim(now: datetime, limit: int = 16) -> list[Delivery]:
+    """Up to `limit` of what is due, marked as being sent by the caller, who answers with `delivered` or `failed`."""
     channels = {row.pk: row for row in NotificationChannel.objects.filter(enabled=True)}
     if not channels or not any(True for _ in _due(_candidates(now), channels, now)):
         return []
     claimed = []
     with transaction.atomic():
-        for incident, row, event in _due(_candidates(now).select_for_update(of=("self",)), channels, now):
+        due = _due(_candidates(now).select_for_update(of=("self",)), channels, now)
+        for incident, row, event in islice(due, limit):
             entry = incident.notified.setdefault(str(row.pk), {})
             entry["claimed"] = now.isoformat()
             incident.save(update_fields=["notified"])
