@@ -1,11 +1,12 @@
 """A quiet system's many small chunks become few; nobody who reads can tell."""
 
+import numpy as np
 import pytest
 
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, FlowRow, IndexRun
 from eventflow.store.queries import flows
-from eventflow.store.spans import repack, runs
+from eventflow.store.spans import pack, repack, runs
 from eventflow.store.spans.load import Reader
 from tests.flow_factory import consume, link, publish, trace
 from tests.store.support import NOW, digest, send
@@ -101,3 +102,18 @@ def test_a_reader_that_asked_the_index_before_the_packing_reads_what_was_packed(
     while store.tidy():
         pass
     assert late.spans_of(names) == found
+
+
+def test_spans_that_come_after_chunks_were_packed_anew_are_found_though_the_next_id_is_another_than_expected():
+    order(0)
+    repack.repack(list(Chunk.objects.values_list("id", flat=True)), 1)
+    order(1)
+    found = [store.trace_spans(trace(f"t{number}")) for number in range(2)]
+    assert [[span.service for span in spans] for spans in found] == [["web"], ["web"]]
+
+
+def test_a_run_is_prepared_once_if_the_chunks_get_the_ids_that_were_expected():
+    entries = pack.Entries(np.arange(3), np.array([1, 0, 1]))
+    expected, other = entries.run(7), entries.run(8)
+    assert (expected.first_chunk, expected.last_chunk, other.first_chunk, other.last_chunk) == (7, 8, 8, 9)
+    assert entries.run(8) is other

@@ -20,9 +20,10 @@ from eventflow.store.spans.columns import Flags, Ints, Portion, together
 from eventflow.store.spans.generation import JUDGED, SPANS, OutdatedError
 from eventflow.store.spans.handover import Handover
 from eventflow.store.spans.inbox import unpacked
-from eventflow.store.spans.keys import keys_of, read_whole
+from eventflow.store.spans.keys import Keys, flows_of, messages_of, read_whole
 from eventflow.store.spans.meaning import Meanings
 from eventflow.store.spans.memory import Memory
+from eventflow.store.spans.rows import delete
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
 
@@ -102,7 +103,12 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     new = _new(portion)
     meaning = meanings.of(portion)
     odd = read_whole(portion, np.flatnonzero(portion.odd), wire)
-    packed = pack.pack(portion, np.flatnonzero(new), keys_of(portion, meaning, meanings, odd), wire)
+    flows = flows_of(portion, meaning, meanings, odd)
+    packed = pack.pack(portion, np.flatnonzero(new), flows, wire)
+    # Chunks are compressed meanwhile: what they don't need comes now.
+    messages = messages_of(portion, meaning, meanings, odd)
+    entries = pack.entries(portion, packed, Keys(flows, messages), wire)
+    entries.run(memory.last_chunk + 1)
     added = sums.add(portion, new, meaning, meanings, memory)
     whole.add(added, portion, new, memory)
     counts, groups = _learned(portion, meaning, meanings, new, odd)
@@ -110,10 +116,10 @@ def _digest(taken: _Taken, number: int, limit: int) -> Digested:
     with writing():
         generation.advance(SPANS, number)
         Rejected.objects.bulk_create(taken.rejected)
-        chunks = pack.write(packed, level=0)
+        chunks = pack.write(packed, entries, level=0)
         edges.write(added.delta)
         libraries.write(counts)
-        Inbox.objects.filter(pk__in=taken.ids).delete()
+        delete(Inbox, taken.ids)
     added.learned.into(memory, chunks.stop - 1)
     memory.generation = number + 1
     handover.put(chunks, taken.bodies, taken.columns, new)

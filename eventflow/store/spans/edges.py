@@ -17,7 +17,7 @@ from eventflow.domain.hops import hops
 from eventflow.domain.observations import Span
 from eventflow.store.models import Edge
 from eventflow.store.spans import slots
-from eventflow.store.spans.rows import chunks, insert
+from eventflow.store.spans.rows import insert, select
 from eventflow.store.spans.text import fit, fit_ns
 
 SLOT_SECONDS = 10
@@ -169,9 +169,8 @@ def edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]
     """The ids of edges, made where they are new, their first and last time widened."""
     digests = {digest_of(key): key for key in keys}
     stored: dict[str, tuple[int, int, int]] = {}
-    for part in chunks(digests):
-        rows = Edge.objects.filter(digest__in=part).values_list("digest", "id", "first_ns", "last_ns")
-        stored.update({digest: (edge_id, first, last) for digest, edge_id, first, last in rows})
+    for digest, edge_id, first, last in select(Edge, ("digest", "id", "first_ns", "last_ns"), {"digest": digests}):
+        stored[digest] = (edge_id, first, last)
     changes = []
     for digest, key in digests.items():
         first, last = bounds.get(key, (0, 0))
@@ -189,8 +188,5 @@ def edge_ids(keys: Collection[EdgeKey], bounds: Mapping[EdgeKey, tuple[int, int]
         update=("first_ns", "last_ns"),
     )
     if len(stored) < len(digests):
-        for part in chunks(digests):
-            stored.update(
-                {row[0]: (row[1], 0, 0) for row in Edge.objects.filter(digest__in=part).values_list("digest", "id")}
-            )
+        stored.update({digest: (pk, 0, 0) for digest, pk in select(Edge, ("digest", "id"), {"digest": digests})})
     return {key: stored[digest][0] for digest, key in digests.items()}

@@ -6,6 +6,7 @@ A write adds one run; `runs.py` makes few of many. Hashes are cut short: a chunk
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from secrets import randbits
@@ -41,18 +42,40 @@ def shortened(hashes: U64) -> Ints:
     return (hashes >> np.uint64(CUT)).astype(np.int64)
 
 
-def add(hashes: Ints, chunks: Ints) -> None:
-    """Write entries, in any order, as a new run. Inside the caller's transaction."""
-    if len(hashes):
-        hashes, chunks = ordered(hashes, chunks)
-        run = IndexRun.objects.create(
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is ready to be written: `pages` are the first hash and the body of each."""
+
+    entries: int
+    first_chunk: int
+    last_chunk: int
+    pages: Sequence[tuple[int, bytes]]
+
+
+def prepare(hashes: Ints, chunks: Ints) -> Prepared:
+    """Entries, in any order, as a run. Needs no transaction, and takes longer than writing it."""
+    if not len(hashes):
+        return Prepared(0, 0, 0, ())
+    hashes, chunks = ordered(hashes, chunks)
+    return Prepared(len(hashes), int(chunks.min()), int(chunks.max()), as_pages(hashes, chunks))
+
+
+def write(run: Prepared) -> None:
+    """Write a run. Inside the caller's transaction."""
+    if run.entries:
+        row = IndexRun.objects.create(
             level=0,
-            entries=len(hashes),
-            first_chunk=int(chunks.min()),
-            last_chunk=int(chunks.max()),
+            entries=run.entries,
+            first_chunk=run.first_chunk,
+            last_chunk=run.last_chunk,
             token=new_token(),
         )
-        write_pages(run.pk, hashes, chunks)
+        write_pages(row.pk, run.pages)
+
+
+def add(hashes: Ints, chunks: Ints) -> None:
+    """Write entries, in any order, as a new run. Inside the caller's transaction."""
+    write(prepare(hashes, chunks))
 
 
 def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
@@ -254,9 +277,12 @@ def _cuts(hashes: Ints) -> list[int]:
     return [*dict.fromkeys(begins[wanted[wanted < len(begins)]].tolist()), len(hashes)]
 
 
-def write_pages(run: int, hashes: Ints, chunks: Ints) -> None:
-    """Write ordered entries as pages of a run: packed first, then written at once, which is one transaction."""
+def as_pages(hashes: Ints, chunks: Ints) -> Sequence[tuple[int, bytes]]:
+    """Ordered entries as pages: the first hash of each, and its body."""
     cuts = _cuts(hashes)
-    firsts = hashes[cuts[:-1]].tolist()
-    rows = [(run, first, body) for first, body in zip(firsts, packed_pages(hashes, chunks, cuts), strict=True)]
-    insert(IndexPage, ("run_id", "first", "body"), rows)
+    return list(zip(hashes[cuts[:-1]].tolist(), packed_pages(hashes, chunks, cuts), strict=True))
+
+
+def write_pages(run: int, packed: Iterable[tuple[int, bytes]]) -> None:
+    """Write pages of a run: packed before, then written at once, which is one transaction."""
+    insert(IndexPage, ("run_id", "first", "body"), [(run, first, body) for first, body in packed])

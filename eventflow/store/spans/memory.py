@@ -79,6 +79,8 @@ class Memory:
     waited  context, edge and trace → nothing: its wait is counted
     woken   traces whose publisher came after them → the chunk with which it came: when the lines of that one are made,
             theirs are to be made anew
+
+    last_chunk  what was written last: the next one most likely gets the next id
     """
 
     def __init__(self) -> None:
@@ -96,6 +98,7 @@ class Memory:
         self.waited = Recent(HOPS)
         self.pending = Pending()
         self.woken: dict[int, int] = {}
+        self.last_chunk = 0
 
 
 @dataclass(slots=True)
@@ -125,6 +128,7 @@ class Learned:
         memory.waited.put(self.waited)
         memory.pending.put(self.pending, self.pending_rows)
         memory.woken.update(dict.fromkeys(self.woken.tolist(), chunk))
+        memory.last_chunk = chunk
 
 
 def _or(table: Recent, hashes: U64, bits: Ints) -> None:

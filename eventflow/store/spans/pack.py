@@ -11,15 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 import zstandard
-from django.db.models import Max
 
 from eventflow.domain.columns import Format
 from eventflow.store.models import Chunk
 from eventflow.store.spans import arrays, generation, ids, index, values
-from eventflow.store.spans.columns import U64, Ints, Portion
+from eventflow.store.spans.columns import Ints, Portion
 from eventflow.store.spans.generation import JUDGED
-from eventflow.store.spans.keys import Keys
-from eventflow.store.spans.rows import insert
+from eventflow.store.spans.keys import Ids, Keys
+from eventflow.store.spans.rows import insert, largest
 
 CHUNK_SPANS = 512
 COMPRESSION = zstandard.ZstdCompressionParameters(
@@ -36,39 +35,53 @@ _aside = ThreadPoolExecutor(1, thread_name_prefix="eventflow-zstd")
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Chunks ready to be written: bodies, (spans, first, last) each, and index entries by the chunk's position."""
+    """Chunks, whose bodies are being compressed.
+
+    chunks    spans, first, last of each
+    position  of every row of the portion: in which of them it lies; -1 for none
+    """
 
     bodies: "Future[list[bytes]]"
     chunks: Sequence[tuple[int, int, int]]
-    hashes: Ints
-    positions: Ints
+    position: Ints
 
     def wait(self) -> None:
         """Until it is compressed: before a transaction keeps others from writing."""
         self.bodies.result()
 
 
-def pack(portion: Portion, rows: Ints, keys: Keys, form: Format) -> Packed:
-    """Chunks of these rows of a portion."""
+class Entries:
+    """What packed rows are found by: hashes, and beside each the position of a chunk."""
+
+    def __init__(self, hashes: Ints, positions: Ints) -> None:
+        self._hashes, self._positions = hashes, positions
+        self._run: tuple[int, index.Prepared] | None = None
+
+    def run(self, first: int) -> index.Prepared:
+        """A run of the index, if the first chunk gets this id. The last one asked for is kept: it can be prepared."""
+        if self._run is None or self._run[0] != first:
+            self._run = first, index.prepare(self._hashes, self._positions + first)
+        return self._run[1]
+
+
+def pack(portion: Portion, rows: Ints, flows: Ids, form: Format) -> Packed:
+    """Chunks of these rows of a portion; `flows` are the keys of all of its rows."""
+    position = np.full(len(portion), -1, np.int64)
     if not len(rows):
-        nothing = np.zeros(0, np.int64)
-        return Packed(_aside.submit(list), (), nothing, nothing)
-    number, clusters = _clusters(portion, keys)
+        return Packed(_aside.submit(list), (), position)
+    number, clusters = _clusters(portion, flows)
     order = rows[arrays.grouped(number[rows], clusters)]
     cuts = np.array(_cuts(number[order]))
-    position = np.full(len(portion), -1, np.int64)
     position[order] = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
     requests, spans = portion.request[order].astype("<u4").tobytes(), portion.index[order].astype("<u4").tobytes()
     bodies: list[Gathered] = [
         form.gather(portion.bodies, portion.columns, requests[low:high], spans[low:high])
         for low, high in pairwise((4 * cuts).tolist())
     ]
+    compressed = _aside.submit(_compressed, bodies)
     firsts = np.minimum.reduceat(portion.start[order], cuts[:-1])
     lasts = np.maximum.reduceat(portion.end[order], cuts[:-1])
-    chunks = list(zip(np.diff(cuts).tolist(), firsts.tolist(), lasts.tolist(), strict=True))
-    compressed = _aside.submit(_compressed, bodies)
-    hashes, positions = _entries(portion, position, keys, values.of_portion(portion, form))
-    return Packed(compressed, chunks, hashes, positions)
+    return Packed(compressed, list(zip(np.diff(cuts).tolist(), firsts.tolist(), lasts.tolist(), strict=True)), position)
 
 
 def _compressed(bodies: list[Gathered]) -> list[bytes]:
@@ -78,25 +91,24 @@ def _compressed(bodies: list[Gathered]) -> list[bytes]:
     return [compressed[at].tobytes() for at in range(len(bodies))]
 
 
-def write(packed: Packed, level: int) -> range:
+def write(packed: Packed, entries: Entries, level: int) -> range:
     """Store chunks with their index; returns their ids. Inside the step's transaction; those of level 0 are still to be
     judged.
     """
-    last = Chunk.objects.aggregate(last=Max("id"))["last"] or 0
-    first = max(last, generation.current(JUDGED)) + 1
+    first = max(largest(Chunk), generation.current(JUDGED)) + 1
     bodies = packed.bodies.result()
     pks = range(first, first + len(bodies))
     rows = [(pk, body, *chunk, level) for pk, body, chunk in zip(pks, bodies, packed.chunks, strict=True)]
     insert(Chunk, ("id", "body", "spans", "first_ns", "last_ns", "level"), rows)
-    index.add(packed.hashes, packed.positions + first)
+    index.write(entries.run(first))
     return pks
 
 
-def _clusters(portion: Portion, keys: Keys) -> tuple[Ints, int]:
+def _clusters(portion: Portion, flows: Ids) -> tuple[Ints, int]:
     """The number of what lies together, in order of arrival: the rows of traces that name one key, or of one trace."""
     first, inverse = arrays.distinct(portion.trace)
     named = np.zeros(len(first), np.uint64)
-    named[inverse[keys.key.row]] = keys.key.hash
+    named[inverse[flows.row]] = flows.hash
     clusters, number = arrays.distinct(np.where(named != 0, named, portion.trace[first]))
     return number[inverse], len(clusters)
 
@@ -113,8 +125,8 @@ def _cuts(clusters: Ints) -> list[int]:
     return cuts if cuts[-1] == len(clusters) else [*cuts, len(clusters)]
 
 
-def _entries(portion: Portion, position: Ints, keys: Keys, searched: U64) -> tuple[Ints, Ints]:
-    """(hash, chunk's position) for every id of the packed rows."""
+def entries(portion: Portion, packed: Packed, keys: Keys, form: Format) -> Entries:
+    """What the packed rows are found by."""
     linked = np.flatnonzero(portion.link_trace != portion.trace[portion.link_row])
     hashes = np.concatenate(
         (
@@ -122,10 +134,10 @@ def _entries(portion: Portion, position: Ints, keys: Keys, searched: U64) -> tup
             ids.of_linked(portion.link_trace[linked]),
             keys.key.hash,
             keys.message.hash,
-            searched,
+            values.of_portion(portion, form),
         )
     )
     rows = (np.arange(len(portion)), portion.link_row[linked], keys.key.row, keys.message.row, portion.value_row)
-    at = position[np.concatenate(rows)]
+    at = packed.position[np.concatenate(rows)]
     kept = at >= 0
-    return index.shortened(hashes[kept]), at[kept]
+    return Entries(index.shortened(hashes[kept]), at[kept])

@@ -46,6 +46,22 @@ def select(
         yield from rows
 
 
+def largest(model: type[models.Model]) -> int:
+    """The largest id there is; 0 for none."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT MAX(id) FROM {connection.ops.quote_name(model._meta.db_table)}")  # noqa: S608  # as above
+        ((found,),) = cursor.fetchall()
+    return found or 0
+
+
+def delete(model: type[models.Model], ids: Collection[int]) -> None:
+    """Delete the rows with these ids, which no other row refers to."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    for part in chunks(ids):
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE id IN ({', '.join(['%s'] * len(part))})", part)  # noqa: S608  # as above
+
+
 def select_any(model: type[models.Model], column: str, where: Mapping[str, Collection[T]]) -> Iterator[Any]:
     """A column of all rows in which one of the `where` columns holds one of its values. Some rows may come twice."""
     if sum(map(len, where.values())) > CHUNK:

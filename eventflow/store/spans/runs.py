@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection
 from eventflow.store.models import Chunk, IndexPage, IndexRun
 from eventflow.store.spans.columns import Flags, Ints
 from eventflow.store.spans.generation import OutdatedError
-from eventflow.store.spans.index import BITS, PAGE, Run, directory_of, new_token, ordered, write_pages
+from eventflow.store.spans.index import BITS, PAGE, Run, as_pages, directory_of, new_token, ordered, write_pages
 from eventflow.store.spans.opened import LAST
 from eventflow.store.spans.page import Decoded
 from eventflow.store.spans.rows import select
@@ -72,7 +72,7 @@ def _merge(runs: Sequence[Run], level: int) -> None:
         alive = _alive(chunks)
         hashes, chunks = hashes[alive], chunks[alive]
         if len(hashes):
-            write_pages(merged.pk, hashes, chunks)
+            write_pages(merged.pk, as_pages(hashes, chunks))
             entries += len(hashes)
             first, last = min(first, int(chunks.min())), max(last, int(chunks.max()))
     names = [run for run, _ in runs]
@@ -100,14 +100,14 @@ def _ranges(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
 
 def _entries(runs: Sequence[Run], low: int, high: int) -> tuple[Ints, Ints]:
     """What these runs hold in a range of hashes."""
-    pages: list[int] = []
+    some: list[int] = []
     for run in runs:
         directory = directory_of(*run)
         begin, end = directory.firsts.searchsorted([low, high])
         # The page before may reach into the range.
-        pages += directory.ids[max(0, begin - 1) : end]
+        some += directory.ids[max(0, begin - 1) : end]
     hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for (body,) in select(IndexPage, ("body",), {"id": pages}):
+    for (body,) in select(IndexPage, ("body",), {"id": some}):
         page = Decoded(bytes(body))
         begin, end = page.hashes.searchsorted([low, high])
         hashes.append(page.hashes[begin:end])

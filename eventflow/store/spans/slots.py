@@ -17,7 +17,7 @@ from eventflow.domain.edge import LENGTH
 from eventflow.store.models import EdgeSlot
 from eventflow.store.spans.columns import Ints
 from eventflow.store.spans.page import packed, unpacked
-from eventflow.store.spans.rows import chunks, insert
+from eventflow.store.spans.rows import chunks, insert, select
 
 COUNT, ERRORS, PROCESSING = 0, 1, 2
 WAIT = PROCESSING + LENGTH
@@ -82,8 +82,8 @@ def combined(parts: Sequence[Cells]) -> Cells:
 def add(seconds: int, slots: Mapping[int, Cells]) -> None:
     """Add to the slots that begin at these times. Inside the caller's transaction."""
     parts: dict[int, list[Cells]] = defaultdict(list)
-    for part in chunks(slots):
-        for at, body in EdgeSlot.objects.filter(at__in=part, seconds=seconds).values_list("at", "body"):
+    for at, length, body in select(EdgeSlot, ("at", "seconds", "body"), {"at": slots}):
+        if length == seconds:
             parts[at].append(opened(body))
     store({(seconds, at): combined([*parts[at], added]) for at, added in slots.items()})
 
