@@ -42,6 +42,8 @@ FLOOD_REQUESTS = 32
 STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
 """So, too, once spans alone used so much of a core, so many of them a second, for so long: what they leave is hardly
 enough for lines to keep pace."""
+FLOOD_RATE = 100_000
+"""More spans a second are a flood, too, however few wait: lines would not keep pace with a fifth of a core."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -66,21 +68,23 @@ NO_PRESSURE, STRAINED, FLOODED = Pressure(0, spans.LINES_AT_ONCE), Pressure(4, 2
 
 
 class Strain:
-    """Whether spans alone use up a core, as `cpu` counts what they use of it in seconds."""
+    """How spans press by what they use up of a core, as `cpu` counts it in seconds, and by how many they are."""
 
     def __init__(self, cpu: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         self._cpu, self._clock = cpu, clock
         self._since, self._used, self._spans = clock(), cpu(), 0
-        self._felt = False
+        self._felt = NO_PRESSURE
 
-    def felt(self, spans: int) -> bool:
+    def felt(self, spans: int) -> Pressure:
         """With so many spans more: by the last seconds, `STRAINED_SECONDS` at least, for a step uses all it gets."""
         self._spans += spans
         now = self._clock()
         seconds = now - self._since
         if seconds >= STRAINED_SECONDS:
             used = self._cpu()
-            self._felt = used - self._used > STRAINED_SHARE * seconds and self._spans > STRAINED_RATE * seconds
+            strained = used - self._used > STRAINED_SHARE * seconds and self._spans > STRAINED_RATE * seconds
+            flooded = self._spans > FLOOD_RATE * seconds
+            self._felt = FLOODED if flooded else STRAINED if strained else NO_PRESSURE
             self._since, self._used, self._spans = now, used, 0
         return self._felt
 
@@ -179,8 +183,8 @@ class Digester:
                 group_service.name_services(done.services_seen)
             self._tell(frozenset(), {"topology"} if done.edges_changed else set())
         flooded = done.full and spans.more_wait_than(FLOOD_REQUESTS)
-        strained = self._strain.felt(done.spans)
-        pressure = FLOODED if flooded else STRAINED if strained else NO_PRESSURE
+        felt = self._strain.felt(done.spans)
+        pressure = FLOODED if flooded else felt
         if done.requests and not self._lines_due(pressure):
             return flooded
         begun, cpu = self._clock(), time.thread_time()

@@ -17,8 +17,10 @@ from eventflow.store.models import ConsumerGroup, FlowRow, IndexRun
 from eventflow.store.spans.digest import STEP_REQUESTS, STEP_SPANS
 from eventflow.store.spans.runs import FAN_IN
 from eventflow.worker.digest import (
+    FLOOD_RATE,
     FLOOD_REQUESTS,
     FLOODED,
+    NO_PRESSURE,
     STRAINED,
     STRAINED_RATE,
     STRAINED_SECONDS,
@@ -240,7 +242,14 @@ def test_a_core_is_used_up_by_spans_when_it_is_for_a_second() -> None:
         now[0] += seconds
         used[0] += busy
         felt.append(strain.felt(spans_more))
-    assert felt == [False, False, False, True, False]
+    assert felt == [NO_PRESSURE, NO_PRESSURE, NO_PRESSURE, STRAINED, NO_PRESSURE]
+
+
+@pytest.mark.parametrize(("rate", "pressure"), [(FLOOD_RATE * 1.2, FLOODED), (FLOOD_RATE * 0.8, STRAINED)])
+def test_more_spans_a_second_than_lines_keep_pace_with_are_a_flood_however_few_wait(
+    rate: float, pressure: Pressure
+) -> None:
+    assert strain(1, rate).felt(0) is pressure
 
 
 @pytest.mark.django_db
