@@ -37,7 +37,9 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-FLOOD_REQUESTS = 32
+ENOUGH_REQUESTS = 32
+"""When more requests than this wait no more are waited for."""
+FLOOD_REQUESTS = 128
 """While more requests than this wait after a full step it is a flood: spans go first."""
 STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
 """So, too, once spans alone used so much of a core, so many of them a second, for so long: what they leave is hardly
@@ -166,7 +168,7 @@ class Digester:
         while not self._stopping and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, GLANCE_SECONDS))
             with suppress(Error):
-                if spans.more_wait_than(FLOOD_REQUESTS):
+                if spans.more_wait_than(ENOUGH_REQUESTS):
                     return
 
     def step(self) -> bool:
@@ -193,7 +195,7 @@ class Digester:
         self._judged_at = self._clock()
         self._judging_took = self._judged_at - begun
         self._tell(keys, set())
-        return done.full or (bool(keys) and spans.waiting() > 0)
+        return done.full or (bool(keys) and spans.waiting(1) > 0)
 
     def _lines_due(self, pressure: Pressure) -> bool:
         """Whether it is time to write lines: half of it at most goes there while few wait, since many at once are less
@@ -201,7 +203,7 @@ class Digester:
         since = self._clock() - self._judged_at
         if pressure.times:
             return since >= pressure.times * self._judging_took
-        return since >= self._judging_took or spans.waiting() >= spans.LINES_AT_ONCE
+        return since >= self._judging_took or spans.waiting(spans.LINES_AT_ONCE) >= spans.LINES_AT_ONCE
 
     def _look_after(self) -> None:
         """What time alone changes, and what grew untidy."""

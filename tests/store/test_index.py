@@ -52,7 +52,8 @@ def test_who_knows_from_which_chunk_on_asks_no_run_that_ends_before(monkeypatch)
     wanted = np.array(sorted(expected))
     chunks = sorted({chunk for where in expected.values() for chunk in where})
     chance = np.random.default_rng(5)
-    since, ahead = chance.choice([0, *chunks], len(wanted)), np.array(chunks[-20:])
+    since, later = chance.choice([0, *chunks], len(wanted)), chunks[-20:]
+    ahead = index.Ahead(later[0] - 1, later[-1])
     read = set()
     look_up = index._look_up
     monkeypatch.setattr(index, "_look_up", lambda what, where: read.update(where) or look_up(what, where))
@@ -61,11 +62,26 @@ def test_who_knows_from_which_chunk_on_asks_no_run_that_ends_before(monkeypatch)
     for position, where in zip(positions.tolist(), there.tolist(), strict=True):
         found[position].add(where)
     for position, one in enumerate(wanted.tolist()):
-        due = {where for where in expected[one] if where >= since[position] and where not in ahead}
+        due = {where for where in expected[one] if where >= since[position] and where not in later}
         assert due <= found[position] <= expected[one]
     assert len(read) == IndexRun.objects.count() - 6, "the last six hold nothing but what is ahead"
     index.View().lookup(wanted, np.full(len(wanted), chunks[-1] + 1), ahead)
     assert len(read) == IndexRun.objects.count() - 6
+
+
+def test_of_chunks_ahead_those_that_are_excepted_or_came_after_are_not():
+    expected = fill(runs=4, entries=300)
+    wanted = np.array(sorted(expected))
+    chunks = sorted({chunk for where in expected.values() for chunk in where})
+    for ahead, without in (
+        (index.Ahead(0, chunks[-1]), set(chunks)),
+        (index.Ahead(0, chunks[-1], [chunks[3]]), set(chunks) - {chunks[3]}),
+        (index.Ahead(0, chunks[-2]), set(chunks[:-1])),
+        (index.Ahead(), set()),
+    ):
+        assert set(np.array(chunks)[ahead.has(np.array(chunks))].tolist()) == without
+        _, there = index.View().lookup(wanted, np.zeros(len(wanted), np.int64), ahead)
+        assert set(there.tolist()) >= set(chunks) - without
 
 
 def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from django.db import connection
 
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, FlowRow, IndexRun
 from eventflow.store.queries import flows
-from eventflow.store.spans import pack, repack, runs
+from eventflow.store.spans import opened, pack, repack, runs
 from eventflow.store.spans.load import Reader
 from tests.flow_factory import consume, link, publish, trace
 from tests.store.support import NOW, digest, send
@@ -117,3 +118,24 @@ def test_a_run_is_prepared_once_if_the_chunks_get_the_ids_that_were_expected():
     expected, other = entries.run(7), entries.run(8)
     assert (expected.first_chunk, expected.last_chunk, other.first_chunk, other.last_chunk) == (7, 8, 8, 9)
     assert entries.run(8) is other
+
+
+def test_what_waits_for_its_lines_is_counted_some_at_a_time_and_no_further_than_asked(monkeypatch):
+    monkeypatch.setattr(opened, "AT_ONCE", 3)
+    for number in range(7):
+        order(number)
+    queries: list[str] = []
+    with connection.execute_wrapper(lambda execute, *args: queries.append(args[0]) or execute(*args)):
+        assert (store.waiting(), len(queries)) == (14, 4)
+        assert (store.waiting(5), len(queries)) == (6, 4 + 2)
+
+
+def test_chunks_packed_anew_are_told_from_new_ones():
+    for number in range(4):
+        order(number)
+    old = sorted(Chunk.objects.values_list("id", flat=True))
+    repack.repack(old[:2], 1)
+    order(4)
+    ids = sorted(Chunk.objects.values_list("id", flat=True))
+    assert opened.packed_anew(0) == opened.packed_anew(old[-1]) == [ids[-2]]
+    assert opened.packed_anew(ids[-2]) == []

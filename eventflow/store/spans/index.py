@@ -15,7 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from eventflow.store.models import IndexPage, IndexRun
-from eventflow.store.spans.columns import U64, Ints
+from eventflow.store.spans import arrays
+from eventflow.store.spans.columns import U64, Flags, Ints
 from eventflow.store.spans.page import Decoded, packed_pages
 from eventflow.store.spans.rows import insert, select
 
@@ -88,6 +89,23 @@ def lookup(wanted: Ints) -> tuple[Ints, Ints]:
     return View().lookup(wanted)
 
 
+class Ahead:
+    """The chunks behind the id `after` up to `until`, but those of `but`. They may be very many: none is counted up."""
+
+    def __init__(self, after: int = 0, until: int = 0, but: Collection[int] = ()) -> None:
+        self._after, self._until, self._but = after, until, np.array(sorted(but), np.int64)
+
+    def has(self, chunks: Ints) -> Flags:
+        """Which of these chunks are."""
+        found: Flags = (chunks > self._after) & (chunks <= self._until) & ~arrays.one_of(chunks, self._but)
+        return found
+
+    def has_all(self, first: int, last: int) -> bool:
+        """Whether every chunk with an id from `first` to `last` is."""
+        low, high = self._but.searchsorted((first, last + 1)).tolist()
+        return self._after < first and last <= self._until and low == high
+
+
 class View:
     """The index as it was when first asked: who asks again for the same purpose need not ask which runs there are."""
 
@@ -103,11 +121,11 @@ class View:
             found[at].add(chunk)
         return {one: sorted(named) for one, named in found.items()}
 
-    def lookup(self, wanted: Ints, since: Ints | None = None, ahead: Ints | None = None) -> tuple[Ints, Ints]:
+    def lookup(self, wanted: Ints, since: Ints | None = None, ahead: Ahead | None = None) -> tuple[Ints, Ints]:
         """See `lookup`.
 
         since  for each of `wanted`: chunks before these ids need not be found
-        ahead  ids of chunks, ascending, that need not be found either
+        ahead  chunks that need not be found either
         """
         self._runs = self._runs or _runs()
         for _ in range(TRIES):
@@ -120,13 +138,12 @@ class View:
             self._runs = now
         return positions, chunks
 
-    def _between(self, wanted: Ints, since: Ints, ahead: Ints | None) -> tuple[Ints, Ints, bool]:
+    def _between(self, wanted: Ints, since: Ints, ahead: Ahead | None) -> tuple[Ints, Ints, bool]:
         """As `_look_up`, each run asked only for what it may hold."""
         places, chunks, sure = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], True
         for run, (first, last) in sorted(self._runs.items()):
             here = np.flatnonzero(since <= last)
-            low, high = (0, 0) if ahead is None else np.searchsorted(ahead, (first, last + 1)).tolist()
-            if len(here) and high - low <= last - first:
+            if len(here) and not (ahead and ahead.has_all(first, last)):
                 positions, found, alone = _look_up(wanted[here], [run])
                 places.append(here[positions])
                 chunks.append(found)

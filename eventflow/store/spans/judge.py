@@ -4,6 +4,7 @@ A line is what the domain says of the flow as it is stored now. Which chunks hav
 the last of their lines, so that a crash in between repeats the work and skips none.
 """
 
+import math
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
@@ -12,16 +13,18 @@ from django.db.models import F
 
 from eventflow.domain.clock import nanoseconds
 from eventflow.domain.flow_summary import FlowStatus
-from eventflow.store.models import FlowRow, Generation
+from eventflow.store.models import Chunk, FlowRow, Generation
 from eventflow.store.queries import flow_evidence
 from eventflow.store.spans import generation, load, summaries
 from eventflow.store.spans.digest import handover, memory
 from eventflow.store.spans.generation import JUDGED, LINES, OutdatedError
 from eventflow.store.spans.handover import parts_of
+from eventflow.store.spans.index import Ahead
 from eventflow.store.spans.lines import status_code
 from eventflow.store.spans.load import Reader
-from eventflow.store.spans.opened import opened, sizes
+from eventflow.store.spans.opened import opened, packed_anew, sizes
 from eventflow.store.spans.patterns import Patterns
+from eventflow.store.spans.rows import largest
 from eventflow.store.spans.text import fit
 from eventflow.store.spans.turn import writing
 from eventflow.store.spans.window import note_born, window
@@ -47,7 +50,7 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
     parts, here = handover.take(chunks)
     parts += parts_of(opened(set(chunks) - here).values(), fresh=True)
     consumers = flow_evidence.consumers()
-    rows = window(parts, frozenset(chunks), memory, [pk for pk, _ in sizes(0, chunks[-1])])
+    rows = window(parts, frozenset(chunks), memory, _ahead(chunks[-1]))
     alike = _patterns.judge(rows, consumers, now)
     reader = Reader(rows.places.chunks_of(), rows.places.opened)
     # Those further on will be seen with their publishers: to make their lines now would be in vain.
@@ -75,7 +78,7 @@ def judge(now: datetime, limit: int = LINES_AT_ONCE) -> frozenset[str]:
 def _next(last: int, limit: int) -> list[int]:
     """The chunks behind `last` with about so many spans, whole steps of the digest if they are known."""
     chunks, spans, end = [], 0, 0
-    for pk, number in sizes(0, last, limit=limit):
+    for pk, number in sizes(0, last):
         if spans >= limit and pk > end:
             break
         chunks.append(pk)
@@ -85,9 +88,20 @@ def _next(last: int, limit: int) -> list[int]:
     return chunks
 
 
-def waiting() -> int:
-    """How many spans are stored whose flows have no line yet."""
-    return sum(spans for _, spans in sizes(0, generation.current(JUDGED)))
+def _ahead(after: int) -> Ahead:
+    """Those whose turn comes later. What is packed anew from now on is none of them: it gets larger ids."""
+    until = largest(Chunk)
+    return Ahead(after, until, packed_anew(after))
+
+
+def waiting(most: float = math.inf) -> int:
+    """How many spans are stored whose flows have no line yet; it counts on until they are as many as `most`."""
+    number = 0
+    for _, spans in sizes(0, generation.current(JUDGED)):
+        number += spans
+        if number >= most:
+            break
+    return number
 
 
 def _touched(new: Collection[str], reader: Reader) -> set[str]:

@@ -22,6 +22,10 @@ from eventflow.store.spans.rows import select
 KEPT = 128
 LAST = 2**63 - 1
 """An id above all."""
+TOP_LEVEL = 3
+"""How often spans are packed anew at most."""
+AT_ONCE = 128
+"""Chunks whose sizes are asked for at a time."""
 _lock = threading.Lock()
 
 
@@ -100,14 +104,26 @@ class Opened:
         return [self._spans[row] for row in rows.tolist()]
 
 
-def sizes(level: int, after: int, until: int = LAST, *, limit: int = LAST) -> list[tuple[int, int]]:
-    """The next chunks of a level behind the id `after`, by id: (id, how many spans it has)."""
+def sizes(level: int, after: int, until: int = LAST) -> Iterator[tuple[int, int]]:
+    """The next chunks of a level behind the id `after`, by id: (id, how many spans it has). Read as they are asked for:
+    very many may wait.
+    """
     table = connection.ops.quote_name(Chunk._meta.db_table)
     sql = f"SELECT id, spans FROM {table} WHERE level = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s"  # noqa: S608  # our own table
-    with connection.cursor() as cursor:
-        # Asked in every step: building this with the ORM takes longer than the answer.
-        cursor.execute(sql, [level, after, until, limit])
-        return list(cursor.fetchall())
+    while True:
+        with connection.cursor() as cursor:
+            # Asked in every step: building this with the ORM takes longer than the answer.
+            cursor.execute(sql, [level, after, until, AT_ONCE])
+            rows = cursor.fetchall()
+        yield from rows
+        if len(rows) < AT_ONCE:
+            return
+        after = rows[-1][0]
+
+
+def packed_anew(after: int) -> list[int]:
+    """Of the chunks behind the id `after` those that hold older spans."""
+    return [pk for level in range(1, TOP_LEVEL + 1) for pk, _ in sizes(level, after)]
 
 
 def opened(chunks: Collection[int]) -> dict[int, Opened]:

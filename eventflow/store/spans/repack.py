@@ -4,6 +4,7 @@ Changes where spans lie and nothing else. One step is one transaction, bounded i
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -12,14 +13,13 @@ from eventflow.store.spans import form, generation, pack, runs
 from eventflow.store.spans.columns import Flags, Portion, together
 from eventflow.store.spans.generation import JUDGED, PACKED, SPANS, OutdatedError
 from eventflow.store.spans.keys import keys_of, read_whole
-from eventflow.store.spans.opened import opened, sizes
+from eventflow.store.spans.opened import TOP_LEVEL, opened, sizes
 from eventflow.store.spans.turn import writing
 
 ENOUGH_CHUNKS = 64
 STEP_SPANS = 16_384
 SMALL = pack.CHUNK_SPANS // 2
 """Chunks with fewer spans on average are packed together."""
-TOP_LEVEL = 3
 
 
 def tidy() -> int:
@@ -34,7 +34,7 @@ def together_again() -> int:
         seen = generation.current(PACKED + level)
         taken: list[int] = []
         spans, full = 0, False
-        for pk, number in sizes(level, seen, judged, limit=8 * ENOUGH_CHUNKS):
+        for pk, number in islice(sizes(level, seen, judged), 8 * ENOUGH_CHUNKS):
             full = bool(taken) and spans + number > STEP_SPANS
             if full:
                 break

@@ -4,7 +4,7 @@ What the index says is asked once: whoever needs it later in the step finds it h
 is spread wider is left out, and said to be away.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from eventflow.store.spans import arrays, form, ids, index
 from eventflow.store.spans.columns import U64, Flags, Ints, Portion, together
 from eventflow.store.spans.handover import Part, parts_of
+from eventflow.store.spans.index import Ahead
 from eventflow.store.spans.keys import Keys, keys_of, read_whole
 from eventflow.store.spans.load import listed
 from eventflow.store.spans.memory import Memory
@@ -36,8 +37,8 @@ class Places:
     `ahead`: chunks whose turn comes later. What they hold is looked at then, with what came before it.
     """
 
-    def __init__(self, ahead: Collection[int] = ()) -> None:
-        self._ahead = np.array(sorted(ahead), np.int64)
+    def __init__(self, ahead: Ahead | None = None) -> None:
+        self._ahead = ahead or Ahead()
         self._index = index.View()
         self._known = self._since = np.zeros(0, np.int64)
         self.asked = np.zeros(0, np.int64)
@@ -74,7 +75,7 @@ class Places:
             self.asked = np.concatenate((self.asked, new))
             self.hashes = np.concatenate((self.hashes, new[positions]))
             self.chunks = np.concatenate((self.chunks, chunks))
-        here = arrays.one_of(self.hashes, wanted) & ~arrays.one_of(self.chunks, self._ahead)
+        here = arrays.one_of(self.hashes, wanted) & ~self._ahead.has(self.chunks)
         return self.hashes[here], self.chunks[here]
 
 
@@ -123,7 +124,7 @@ class Window:
         return arrays.one_of(index.shortened(hashes), self.grown)
 
 
-def window(new: Sequence[Part], chunks: frozenset[int], memory: Memory, ahead: Collection[int] = ()) -> Window:
+def window(new: Sequence[Part], chunks: frozenset[int], memory: Memory, ahead: Ahead | None = None) -> Window:
     """The new spans, with what hangs together with them in older chunks.
 
     ahead   chunks that are newer: their spans are not looked at yet
