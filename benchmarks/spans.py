@@ -71,16 +71,22 @@ def measure(
 ) -> list[Figure]:
     """The short form, or the long one: more spans, medians of five, or of as many `repeats`."""
     repeats = repeats or (5 if long else 1)
-    spans = spans or (1_048_576 if long else 262_144)
+    spans = spans or (1_048_576 if long else 524_288)
     ways = [way for way in WAYS if not only or way.name in only]
     found: list[Figure] = []
     if ways:
         with tempfile.TemporaryDirectory(prefix="eventflow-bench-") as folder:
             stream = spans_stream.make(spans)
+            series = []
             for way in ways:
                 path = Path(folder) / way.name.replace("/", " ")
                 stream.part(int(spans * way.share)).keep(path)
-                found += _of(way, path, repeats)
+                series.append(_Series(way, path))
+            # In turns: a minute in which the machine is slow is one run of each way, not all runs of one.
+            for _ in range(repeats):
+                for one in series:
+                    one.run()
+            found += [figure for one in series for figure in one.figures()]
     if not only or "reads" in only:
         found += spans_reads.topology()
         for many in stored or ((1_000_000, 10_000_000) if long else (1_000_000,)):
@@ -88,41 +94,54 @@ def measure(
     return found
 
 
-def _of(way: Way, stream: Path, repeats: int) -> list[Figure]:
-    if way.postgres and postgres_binaries() is None:
-        print(f"{way.name} is left out: it is not installed")
-        return []
-    where = prototype.folder() if way.beside else None
-    native = (way.environment or {}).get("EVENTFLOW_NATIVE") != "0"
-    if native and not native_is_wanted():
-        print(f"{way.name}: without the native scanner, which is not built")
-    runs: list[list[Figure]] = []
-    beside: list[float] = []
-    ones: list[float] = []
-    for _ in range(repeats):
-        if where:
-            beside.append(prototype.rate(where, native=native))
-        if way.times:
-            ones.append(_readable(_run(WAYS[0], stream)))
-        runs.append(_run(way, stream))
-    first = way is WAYS[0]
-    found = []
-    for same in zip(*runs, strict=True):
-        one = replace(same[0], value=median(figure.value for figure in same))
-        must, aim = BOUNDS.get(one.name, (None, None)) if first else (None, None)
-        if one.name == READABLE:
-            must, aim = way.must, way.aim
-        if first or one.name in DETAILS:
-            found.append(replace(one, name=f"spans: {way.name}, {one.name}", must=must, aim=aim))
-    rates = [_readable(run) for run in runs]
-    if ones and way.times:
-        ratio = median(both / one for both, one in zip(rates, ones, strict=True))
-        found.append(Figure(f"spans: {way.name}, times what one does", ratio, "×", *way.times, more=True))
-    if beside and way.beside:
-        found.append(Figure(f"spans: the prototype beside {way.name}", median(beside), "spans/s", more=True))
-        ratio = median(ours / theirs for ours, theirs in zip(rates, beside, strict=True))
-        found.append(Figure(f"spans: {way.name}, share of the prototype's rate", ratio, "×", *way.beside, more=True))
-    return found
+class _Series:
+    """The runs of one way, and those beside them."""
+
+    def __init__(self, way: Way, stream: Path) -> None:
+        self._way, self._stream = way, stream
+        self._prototype = prototype.folder() if way.beside else None
+        self._native = (way.environment or {}).get("EVENTFLOW_NATIVE") != "0"
+        self._left_out = way.postgres and postgres_binaries() is None
+        self._runs: list[list[Figure]] = []
+        self._theirs: list[float] = []
+        self._ones: list[float] = []
+        if self._left_out:
+            print(f"{way.name} is left out: it is not installed")
+        elif self._native and not native_is_wanted():
+            print(f"{way.name}: without the native scanner, which is not built")
+
+    def run(self) -> None:
+        """Once more."""
+        if self._left_out:
+            return
+        if self._prototype:
+            self._theirs.append(prototype.rate(self._prototype, native=self._native))
+        if self._way.times:
+            self._ones.append(_readable(_run(WAYS[0], self._stream)))
+        self._runs.append(_run(self._way, self._stream))
+
+    def figures(self) -> Iterator[Figure]:
+        """Medians, and those of the ratios of runs that were beside each other."""
+        way = self._way
+        first = way is WAYS[0]
+        for same in zip(*self._runs, strict=True):
+            one = replace(same[0], value=median(figure.value for figure in same))
+            must, aim = BOUNDS.get(one.name, (None, None)) if first else (None, None)
+            if one.name == READABLE:
+                must, aim = way.must, way.aim
+            if first or one.name in DETAILS:
+                yield replace(one, name=f"spans: {way.name}, {one.name}", must=must, aim=aim)
+        rates = [_readable(run) for run in self._runs]
+        if self._ones and way.times:
+            yield _ratio(f"spans: {way.name}, times what one does", rates, self._ones, way.times)
+        if self._theirs and way.beside:
+            theirs = median(self._theirs)
+            yield Figure(f"spans: the prototype beside {way.name}", theirs, "spans/s", more=True)
+            yield _ratio(f"spans: {way.name}, share of the prototype's rate", rates, self._theirs, way.beside)
+
+
+def _ratio(name: str, ours: Sequence[float], others: Sequence[float], bounds: tuple[float, float]) -> Figure:
+    return Figure(name, median(one / other for one, other in zip(ours, others, strict=True)), "×", *bounds, more=True)
 
 
 def _run(way: Way, stream: Path) -> list[Figure]:
