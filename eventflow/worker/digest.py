@@ -37,15 +37,14 @@ RECHECK_SECONDS = 5.0
 COMPACT_SECONDS = 60.0
 TIDY_STEPS = 16
 """After so many steps chunks and index are looked at for what can be packed together."""
-ENOUGH_REQUESTS = 32
-"""When more requests than this wait no more are waited for."""
-FLOOD_REQUESTS = 128
+FLOOD_REQUESTS = 32
 """While more requests than this wait after a full step it is a flood: spans go first."""
 STRAINED_SHARE, STRAINED_RATE, STRAINED_SECONDS = 0.6, 16_000, 1.0
 """So, too, once spans alone used so much of a core, so many of them a second, for so long: what they leave is hardly
 enough for lines to keep pace."""
-FLOOD_RATE = 100_000
-"""More spans a second are a flood, too, however few wait: lines would not keep pace with a fifth of a core."""
+FLOOD_RATE = 150_000
+"""More spans a second are a flood, too, however few wait: several processes take them in and leave nothing for lines,
+which would not keep pace with a fifth of a core."""
 LONGEST_PAUSE = 10.0
 NAMED_FLOWS = 200
 """More flows than this in one step are told as "flows" only: nobody looks at that many at once."""
@@ -168,7 +167,7 @@ class Digester:
         while not self._stopping and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, GLANCE_SECONDS))
             with suppress(Error):
-                if spans.more_wait_than(ENOUGH_REQUESTS):
+                if spans.more_wait_than(FLOOD_REQUESTS):
                     return
 
     def step(self) -> bool:
