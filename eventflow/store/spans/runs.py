@@ -100,14 +100,14 @@ def _ranges(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
 
 def _entries(runs: Sequence[Run], low: int, high: int) -> tuple[Ints, Ints]:
     """What these runs hold in a range of hashes."""
-    some: list[int] = []
+    pages: list[int] = []
     for run in runs:
         directory = directory_of(*run)
         begin, end = directory.firsts.searchsorted([low, high])
         # The page before may reach into the range.
-        some += directory.ids[max(0, begin - 1) : end]
+        pages += directory.ids[max(0, begin - 1) : end]
     hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for (body,) in select(IndexPage, ("body",), {"id": some}):
+    for (body,) in select(IndexPage, ("body",), {"id": pages}):
         page = Decoded(bytes(body))
         begin, end = page.hashes.searchsorted([low, high])
         hashes.append(page.hashes[begin:end])
