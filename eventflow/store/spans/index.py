@@ -239,7 +239,8 @@ class Directory:
         firsts, ids = zip(*sorted(rows), strict=True) if rows else ((), ())
         self.firsts: Ints = np.array(firsts, np.int64)
         self.places = self.firsts.data
-        self.ids: Sequence[int] = ids
+        # As numbers of Python's they would take five times as much, for as long as the run is here.
+        self.ids = np.array(ids, np.int64).data
 
 
 @lru_cache(maxsize=512)

@@ -105,7 +105,7 @@ def _entries(runs: Sequence[Run], low: int, high: int) -> tuple[Ints, Ints]:
         directory = directory_of(*run)
         begin, end = directory.firsts.searchsorted([low, high])
         # The page before may reach into the range.
-        pages += directory.ids[max(0, begin - 1) : end]
+        pages += directory.ids[max(0, begin - 1) : end].tolist()
     hashes, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for (body,) in select(IndexPage, ("body",), {"id": pages}):
         page = Decoded(bytes(body))
