@@ -282,3 +282,11 @@ def test_a_round_claims_no_more_than_it_can_send_before_its_claims_end() -> None
         make.incident(rule, subject=f"shop/queue/{number}")
     now = timezone.now()
     assert [len(notification.claim(now, 16)) for _ in range(3)] == [16, 4, 0]
+
+
+def test_a_channel_that_fails_as_nobody_expected_lets_those_told_beside_it_be_noted() -> None:
+    target = channel("http://127.0.0.1:9/")
+    firing()
+    (delivery,) = notification.claim(timezone.now())
+    unreadable = notification.Channel(target.pk, "odd", "webhook", 7, "")  # type: ignore[arg-type]  # no URL at all
+    assert notify._sent(notification.Delivery(unreadable, delivery.message)).startswith("unexpected ")

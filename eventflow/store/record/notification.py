@@ -63,8 +63,8 @@ def channel(pk: int) -> Channel | None:
     return _channel(row) if row else None
 
 
-def claim(now: datetime, limit: int = 16) -> list[Delivery]:
-    """Up to `limit` of what is due, marked as being sent by the caller, who answers with `delivered` or `failed`."""
+def claim(now: datetime, limit: int | None = None) -> list[Delivery]:
+    """What is due, or `limit` of it, marked as being sent by the caller, who answers with `delivered` or `failed`."""
     channels = {row.pk: row for row in NotificationChannel.objects.filter(enabled=True)}
     if not channels or not any(True for _ in _due(_candidates(now), channels, now)):
         return []

@@ -52,6 +52,9 @@ def _sent(delivery: notification.Delivery) -> str:
             notify_send.send(delivery.channel, delivery.message, timezone.now())
     except notify_send.DeliveryError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  # those sent beside it must be noted: else they are told twice
+        # Its text and its trace may hold the channel's address.
+        return f"unexpected {type(error).__name__}"
     return ""
 
 
