@@ -1,4 +1,4 @@
-"""Half load for as long as one likes: does memory grow, does the index, do acknowledgements or lines fall behind?
+"""A steady load for as long as one likes: does memory grow, does the index, do acknowledgements or lines fall behind?
 
 python -m benchmarks.soak [--minutes 60] [--rate 60000]
 

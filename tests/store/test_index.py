@@ -24,7 +24,7 @@ def fill(runs: int, entries: int, seed: int = 1) -> dict[int, set[int]]:
         mine = np.array([chunk() for _ in range(3)])
         hashes = np.concatenate((chance.integers(0, 2**index.BITS, entries), chance.integers(0, 5, entries // 4)))
         chunks = chance.choice(mine, len(hashes))
-        index.add(hashes, chunks)
+        index.write(index.prepare(hashes, chunks))
         for one, where in zip(hashes.tolist(), chunks.tolist(), strict=True):
             expected[one].add(where)
     return expected
@@ -42,7 +42,8 @@ def test_what_was_entered_is_found_and_nothing_else():
 
 def test_a_hash_with_more_entries_than_a_page_stays_on_one_page():
     mine = np.array([chunk() for _ in range(10)])
-    index.add(np.repeat(np.arange(3), 10 * index.PAGE // 4), np.tile(np.repeat(mine, index.PAGE // 4), 3))
+    hashes, chunks = np.repeat(np.arange(3), 10 * index.PAGE // 4), np.tile(np.repeat(mine, index.PAGE // 4), 3)
+    index.write(index.prepare(hashes, chunks))
     assert found({0, 1, 2}) == {one: set(mine.tolist()) for one in range(3)}
 
 

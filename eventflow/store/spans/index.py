@@ -62,7 +62,7 @@ def prepare(hashes: Ints, chunks: Ints) -> Prepared:
 
 
 def write(run: Prepared) -> None:
-    """Write a run. Inside the caller's transaction."""
+    """Write a new run. Inside the caller's transaction."""
     if run.entries:
         row = IndexRun.objects.create(
             level=0,
@@ -72,11 +72,6 @@ def write(run: Prepared) -> None:
             token=new_token(),
         )
         write_pages(row.pk, run.pages)
-
-
-def add(hashes: Ints, chunks: Ints) -> None:
-    """Write entries, in any order, as a new run. Inside the caller's transaction."""
-    write(prepare(hashes, chunks))
 
 
 def chunks_of(hashes: Collection[int]) -> dict[int, list[int]]:
