@@ -62,11 +62,12 @@ class Shop:
         at: Sequence[int] = (),
     ) -> None:
         """`at`: their timestamps in ms."""
-        producer = Producer(self.where)
+        producer, refused = Producer(self.where), []
         for number in range(how_many):
             when = {"timestamp": at[number]} if at else {}
-            producer.produce(topic, value, key, partition, headers=list(headers), **when)
-        assert producer.flush(20) == 0
+            told = {"on_delivery": lambda error, _: error and refused.append(str(error))}
+            producer.produce(topic, value, key, partition, headers=list(headers), **when, **told)
+        assert (producer.flush(20), refused) == (0, [])
 
     def transact(self, topic: str, times: int = 1) -> None:
         """Committed transactions of one message each: every one leaves a marker behind its message."""
