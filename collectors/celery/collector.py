@@ -126,6 +126,7 @@ class CeleryCollector:
         samples = self._samples(queues, seen, now)
         if samples:
             await emit(samples)
+        self._events.settle(now)
         while self._events.letters:
             page = self._events.letters[:PAGE]
             await emit(page)

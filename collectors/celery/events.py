@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from eventflow.domain.observations import DeadLetter
 KNOWN_TASKS = 20_000
 KEPT_FAILURES = 10_000
 MOST_QUEUES = 1000
+SENT_SECONDS = 1.0
+"""A sender tells the queue after it sent: a worker may fetch the task and fail before that is heard."""
 CONVENTION = "Celery task events"
 NO_PAYLOAD = "Celery's events hold only a printed, cut form of the arguments: the task can't be sent again from here"
 _TYPE = re.compile(r"([A-Za-z_][\w.]{0,199})\(")
@@ -42,6 +44,16 @@ class Worker:
         return (now - self.seen_at).total_seconds() <= max(15.0, 5 * self.every)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task's last event, with what all its events told."""
+
+    kind: str
+    event: Mapping[str, Any]
+    known: dict[str, Any]
+    at: datetime
+
+
 class Events:
     """Everything heard since the start."""
 
@@ -54,6 +66,8 @@ class Events:
         self.tallies = Tallies()
         self._source = source
         self._tasks: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._unsent: dict[str, Failure] = {}
+        """Of tasks whose sender was not heard yet."""
 
     def heard(self, data: bytes, now: datetime) -> None:
         """The body of one message of the event exchange: an event or several."""
@@ -79,7 +93,9 @@ class Events:
             if kind == "task-sent" and isinstance(queue := event.get("queue"), str) and len(self.queues) < MOST_QUEUES:
                 self.queues.add(queue[:255])
             if kind == "task-failed" or (kind == "task-rejected" and not event.get("requeue")):
-                self._failed(uuid, kind, event, known, now)
+                self._failed(uuid, Failure(kind, event, known, now))
+            if kind == "task-sent" and (failure := self._unsent.pop(uuid, None)) is not None:
+                self._letter(uuid, replace(failure, known=known | failure.known))
             if kind in {"task-succeeded", "task-failed", "task-rejected", "task-revoked"}:
                 del self._tasks[uuid]
             while len(self._tasks) > KNOWN_TASKS:
@@ -110,10 +126,24 @@ class Events:
         for gone in [name for name, worker in self.workers.items() if (now - worker.seen_at).total_seconds() > 3600]:
             del self.workers[gone]
 
-    def _failed(self, uuid: str, kind: str, event: Mapping[str, Any], known: Mapping[str, Any], now: datetime) -> None:
-        if len(self.letters) >= KEPT_FAILURES:
+    def settle(self, now: datetime) -> None:
+        """No longer wait for senders that have had their time to tell."""
+        for uuid, failure in list(self._unsent.items()):
+            if (now - failure.at).total_seconds() >= SENT_SECONDS:
+                self._letter(uuid, self._unsent.pop(uuid))
+
+    def _failed(self, uuid: str, failure: Failure) -> None:
+        if len(self.letters) + len(self._unsent) >= KEPT_FAILURES:
             self.counts["failures dropped because none could be stored"] += 1
-            return
+        elif failure.known.get("queue") is not None:
+            self._letter(uuid, failure)
+        else:
+            if (earlier := self._unsent.pop(uuid, None)) is not None:
+                self._letter(uuid, earlier)
+            self._unsent[uuid] = failure
+
+    def _letter(self, uuid: str, failure: Failure) -> None:
+        kind, event, known, now = failure.kind, failure.event, failure.known, failure.at
         exception = str(event.get("exception") or ("rejected" if kind == "task-rejected" else ""))
         trouble = _TYPE.match(exception)
         fields: dict[str, Any] = {}
