@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from eventflow.domain.observations import SourceStatus
@@ -25,6 +26,17 @@ def test_a_source_that_went_blind_keeps_its_place() -> None:
     source.record([SourceStatus("shop", "nats", "ok", NOW, cursors={"letters:DLQ": 41})], NOW)
     source.record([SourceStatus("shop", "nats", "blind", NOW + timedelta(seconds=2), "gone")], NOW)
     assert sources.cursors() == {"shop": {"letters:DLQ": 41}}
+
+
+def test_a_new_source_of_which_two_tell_at_one_moment_is_recorded_once() -> None:
+    def told_by_another(**_: object) -> None:
+        post_init.disconnect(told_by_another, sender=Source)
+        source.record([SourceStatus("shop", "nats", "blind", NOW)], NOW)
+
+    # A row is made when none was found, and before it is stored.
+    post_init.connect(told_by_another, sender=Source)
+    source.record([SourceStatus("shop", "nats", "ok", NOW)], NOW)
+    assert Source.objects.get().state == "ok"
 
 
 def look(seconds: float, **given: Any) -> SourceStatus:

@@ -30,8 +30,17 @@ def record(statuses: Sequence[SourceStatus], now: datetime) -> set[str]:
         blind.note(status, row.state if row.pk else None)
         if row.pause_seconds != status.pause_seconds or status.pause_seconds:
             _slow_down(name, status.pause_seconds)
-        _fill(row, status).save()
+        _save(_fill(row, status))
     return news
+
+
+def _save(row: Source) -> None:
+    if not row._state.adding:
+        row.save()
+        return
+    # Somebody may have told of it since it was looked for: what is told last holds.
+    told = [field.name for field in Source._meta.concrete_fields if field.name not in ("id", "name", "first_seen_at")]
+    Source.objects.bulk_create([row], update_conflicts=True, unique_fields=["name"], update_fields=told)
 
 
 def forget(name: str) -> None:
