@@ -139,3 +139,17 @@ def test_chunks_packed_anew_are_told_from_new_ones():
     ids = sorted(Chunk.objects.values_list("id", flat=True))
     assert opened.packed_anew(0) == opened.packed_anew(old[-1]) == [ids[-2]]
     assert opened.packed_anew(ids[-2]) == []
+
+
+def test_a_flow_that_grew_is_judged_with_what_was_packed_anew_behind_the_chunks_that_still_wait(monkeypatch):
+    monkeypatch.setattr(runs, "FAN_IN", 2)
+    order(0)
+    digest()
+    old = list(Chunk.objects.values_list("id", flat=True))
+    order(10)
+    order(1)
+    repack.repack(old, 1)
+    # The index no longer says where the old spans lay, and a run of its own says where they do.
+    runs.merge()
+    assert store.judge(NOW, limit=1) == {"k0"}
+    assert FlowRow.objects.get(key="k0").pattern.spans == 4
