@@ -65,7 +65,7 @@ def edge_counts(folder: Path) -> dict[str, int]:
         kinds = dict(database.execute("SELECT id, kind FROM store_edge").fetchall())
         bodies = [body for (body,) in database.execute("SELECT body FROM store_edgeslot").fetchall()]
     found: dict[str, int] = defaultdict(int)
-    edges, rows = slots.table(slots.combined([slots.opened(body) for body in bodies]))
+    edges, rows = slots.table([slots.opened(body) for body in bodies])
     for edge, count in zip(edges.tolist(), rows[:, slots.COUNT].tolist(), strict=True):
         found[kinds[edge]] += count
     return dict(found)

@@ -169,10 +169,9 @@ def test_kept_sums_of_neighbouring_slots_follow_when_one_of_them_changes() -> No
     def counts() -> dict[int, int]:
         stamps = list(EdgeSlot.objects.values_list("at", "seconds", "token"))
         parts = slots.together(lambda: stamps)
-        found = slots.total(parts)
-        expected = slots.combined([part.cells for part in parts])
-        assert (found.keys.tolist(), found.values.tolist()) == (expected.keys.tolist(), expected.values.tolist())
-        edges, rows = slots.table(found)
+        edges, rows = slots.table(slots.neighbours(parts))
+        expected = slots.table([part.cells for part in parts])
+        assert (edges.tolist(), rows.tolist()) == (expected[0].tolist(), expected[1].tolist())
         return dict(zip(edges.tolist(), rows[:, slots.COUNT].tolist(), strict=True))
 
     slots.store({(10, at): cells(2) for at in range(0, 1200, 10)})

@@ -35,7 +35,7 @@ def edges(start: datetime, end: datetime) -> list[EdgeStats]:
     keys = _edge_keys()
     parts = slots.together(lambda: _slots(start, end))
     times = slots.bounds(parts)
-    ids, rows = slots.table(slots.total(parts))
+    ids, rows = slots.table(slots.neighbours(parts))
     columns = (ids, rows[:, slots.COUNT], rows[:, slots.ERRORS], *slots.histograms(rows))
     found = [
         EdgeStats(

@@ -15,6 +15,7 @@ import numpy as np
 
 from eventflow.domain.edge import LENGTH
 from eventflow.store.models import EdgeSlot
+from eventflow.store.spans.arrays import distinct
 from eventflow.store.spans.columns import Ints
 from eventflow.store.spans.page import packed, unpacked
 from eventflow.store.spans.rows import chunks, insert, select
@@ -209,13 +210,13 @@ _blocks: OrderedDict[tuple[int, ...], tuple[Sequence[Summed], Cells]] = OrderedD
 BLOCKS_KEPT = 128
 
 
-def total(parts: Sequence[Summed]) -> Cells:
+def neighbours(parts: Sequence[Summed]) -> list[Cells]:
     """The cells of all parts. From one question to the next most neighbours stay as they are: their sums are kept."""
     blocks: dict[tuple[int, int], list[Summed]] = defaultdict(list)
     for part in parts:
         seconds, stretch = part.place
         blocks[seconds, stretch // BLOCK].append(part)
-    return combined([_block(block) for block in blocks.values()])
+    return [_block(block) for block in blocks.values()]
 
 
 def _block(parts: Sequence[Summed]) -> Cells:
@@ -246,13 +247,15 @@ def bounds(parts: Sequence[Summed]) -> dict[int, tuple[int, int]]:
     return dict(zip(edges[begins].tolist(), zip(firsts.tolist(), lasts.tolist(), strict=True), strict=True))
 
 
-def table(cells: Cells) -> tuple[Ints, Ints]:
-    """The edges, ascending, and `WIDTH` numbers for each."""
-    edges, begins = np.unique(cells.keys // WIDTH, return_index=True)
-    lengths = np.diff(np.append(begins, len(cells.keys)))
-    rows = np.zeros((len(edges), WIDTH), np.int64)
-    rows[np.repeat(np.arange(len(edges)), lengths), cells.keys % WIDTH] = cells.values
-    return edges, rows
+def table(parts: Sequence[Cells]) -> tuple[Ints, Ints]:
+    """The sum of cells: the edges, and `WIDTH` numbers for each."""
+    keys = np.concatenate([np.zeros(0, np.int64), *(part.keys for part in parts)])
+    values = np.concatenate([np.zeros(0, np.int64), *(part.values for part in parts)])
+    edges = keys // WIDTH
+    first, number = distinct(edges.view(np.uint64))
+    places = number * WIDTH + (keys - edges * WIDTH)
+    sums = np.bincount(places, weights=values, minlength=len(first) * WIDTH)
+    return edges[first], sums.astype(np.int64).reshape(-1, WIDTH)
 
 
 def histograms(rows: Ints) -> tuple[Ints, Ints]:
