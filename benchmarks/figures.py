@@ -1,7 +1,8 @@
 """What a benchmark says: named figures beside what they must be, printed as a table and kept as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -35,6 +36,19 @@ class Figure:
             "ratio": ratio,
             "ok": self.ok,
         }
+
+
+def measured(benchmarks: Mapping[str, Callable[[], Sequence[Figure]]]) -> tuple[list[Figure], list[str]]:
+    """The figures of all, and the names of those that failed: why is printed, and takes nothing from the others."""
+    found: list[Figure] = []
+    failed = []
+    for name, measure in benchmarks.items():
+        try:
+            found += measure()
+        except Exception:  # noqa: BLE001  # whatever it is, the others are worth having
+            traceback.print_exc()
+            failed.append(name)
+    return found, failed
 
 
 def percentile(values: Sequence[float], share: int) -> float:

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from benchmarks.figures import Figure, keep, percentile, table
+import pytest
+
+from benchmarks.figures import Figure, keep, measured, percentile, table
 
 
 def test_less_is_better_unless_more_is() -> None:
@@ -32,3 +34,12 @@ def test_a_program_reads_the_same_figures_as_a_person(tmp_path: Path) -> None:
         "ok": True,
     }
     assert "| event to pixel p95 | 0.91 | s | 1 | 0.7 | yes |" in table(figures)
+
+
+def test_a_benchmark_that_fails_takes_nothing_from_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> list[Figure]:
+        raise TimeoutError("the demo did not end")
+
+    first, last = Figure("spans", 1, "s"), Figure("live", 2, "s")
+    assert measured({"spans": lambda: [first], "start": broken, "live": lambda: [last]}) == ([first, last], ["start"])
+    assert "the demo did not end" in capsys.readouterr().err
