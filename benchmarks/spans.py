@@ -88,9 +88,9 @@ def measure(
                     one.run()
             found += [figure for one in series for figure in one.figures()]
     if not only or "reads" in only:
-        found += spans_reads.topology()
+        found += spans_reads.topology(repeats)
         for many in stored or ((1_000_000, 10_000_000) if long else (1_000_000,)):
-            found += spans_reads.measure(many)
+            found += spans_reads.measure(many, repeats)
     return found
 
 

@@ -1,15 +1,17 @@
 """How fast reads are with many spans stored: a flow by its id, the newest failed flows, the topology of 200 edges.
 
-Filled by one child process (append, digest, lines), read by another, which has seen nothing of it before.
+Filled by one child process (append, digest, lines), read by others, which have seen nothing of it before.
 """
 
 # ruff: noqa: PLC0415  # Eventflow's settings read the folder made for this process
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from statistics import median
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -30,15 +32,22 @@ SLOT, MINUTE, HOUR = 10, 60, 3600
 TIDY_EVERY, JUDGE_EVERY = 16, 8
 
 
-def measure(spans: int) -> list[Figure]:
+def measure(spans: int, repeats: int = 1) -> list[Figure]:
+    """Filled once; medians of so many processes that read it, one after another."""
     with tempfile.TemporaryDirectory(prefix="eventflow-bench-") as folder:
         where = {"EVENTFLOW_DATA": folder}
         filled = child.figures(MODULE, "fill", str(spans), environment=where)
-        return [*filled, *child.figures(MODULE, "read", str(spans), environment=where)]
+        runs = [child.figures(MODULE, "read", str(spans), environment=where) for _ in range(repeats)]
+    return [*filled, *_medians(runs)]
 
 
-def topology() -> list[Figure]:
-    return child.figures(MODULE, "topology")
+def topology(repeats: int = 1) -> list[Figure]:
+    """Medians of so many processes, each with a database of its own."""
+    return _medians([child.figures(MODULE, "topology") for _ in range(repeats)])
+
+
+def _medians(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
+    return [replace(same[0], value=median(one.value for one in same)) for same in zip(*runs, strict=True)]
 
 
 def fill(spans: int) -> list[Figure]:
