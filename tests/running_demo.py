@@ -60,7 +60,7 @@ class Demo:
         return self.manage("login_link", data=str(Path(self.env["EVENTFLOW_DATA"]) / "demo" / "eventflow")).strip()
 
     def stop(self) -> None:
-        self.command.end(signal.SIGINT, 30)
+        self.command.end(signal.SIGTERM, 30)
 
 
 def start_demo(folder: Path, *options: str) -> Demo:
@@ -78,7 +78,7 @@ def start_demo(folder: Path, *options: str) -> Demo:
     try:
         command.wait_for(r"Log in once with", 120)
     except BaseException:
-        command.end(signal.SIGINT)
+        command.end(signal.SIGTERM)
         raise
     return Demo(http, otlp, env, command)
 
