@@ -33,6 +33,8 @@ CELERY_TASK_ID = frozenset(
     ("messaging.message.conversation_id", "messaging.conversation_id", "celery.correlation_id", "correlation_id")
 )
 """On Celery's spans these hold the task's id, which names the message and not the flow."""
+FEW_NAMES, FEW_CHARS = 48, 2_000
+"""Of spans with more names of attributes, or longer ones, nothing is remembered: hostile ones shall not fill memory."""
 FOREIGN = ("gen_ai.",)
 """Prefixes whose ids are called conversations but are none of messages."""
 
@@ -40,11 +42,9 @@ FOREIGN = ("gen_ai.",)
 def find(attributes: Attributes, extra_keys: Sequence[str] = ()) -> tuple[str, str] | None:
     """The flow's id on a span and the attribute that gave it. `extra_keys`: the operator's, in their order."""
     extra = tuple(extra_keys)
-    candidates = sorted(
-        (rank, name)
-        for name in attributes
-        if len(name) < LONGEST_NAME and (rank := attribute_rank(name, extra)) is not None
-    )  # equal ranks: by name, so that the answer does not hang on the order of sending
+    names = tuple(attributes)
+    few = len(names) <= FEW_NAMES and len("".join(names)) <= FEW_CHARS
+    candidates = (_ranked_alike if few else _ranked)(names, extra)
     if not candidates:
         return None
     celery = attributes.get("messaging.system") == "celery" or any(name.startswith("celery.") for name in attributes)
@@ -55,6 +55,17 @@ def find(attributes: Attributes, extra_keys: Sequence[str] = ()) -> tuple[str, s
         if value is not None:
             return value, name
     return None
+
+
+def _ranked(names: tuple[str, ...], extra: tuple[str, ...]) -> Sequence[tuple[int, str]]:
+    """Those that may hold the flow's id, the best first."""
+    return sorted(
+        (rank, name) for name in names if len(name) < LONGEST_NAME and (rank := attribute_rank(name, extra)) is not None
+    )  # equal ranks: by name, so that the answer does not hang on the order of sending
+
+
+# The spans of one place in a program have the same names, in the same order.
+_ranked_alike = lru_cache(maxsize=1_024)(_ranked)
 
 
 def find_in_headers(

@@ -245,7 +245,8 @@ def directory_of(run: int, token: int) -> Directory:
 
 
 _pages: dict[tuple[int, int], Decoded] = {}
-PAGES_KEPT = 4_096
+PAGES_KEPT, PAGES_DROPPED = 6_144, 768
+"""Up to so many, and how many go at once when they are more: those that were read first."""
 
 
 def _read(asked: Collection[tuple[int, int]]) -> Iterator[_Page]:
@@ -256,7 +257,7 @@ def _read(asked: Collection[tuple[int, int]]) -> Iterator[_Page]:
     here.update(fresh)
     _pages.update(fresh)
     if len(_pages) > PAGES_KEPT:
-        for page in list(_pages)[: len(_pages) - PAGES_KEPT // 2]:
+        for page in list(_pages)[: len(_pages) - PAGES_KEPT + PAGES_DROPPED]:
             _pages.pop(page, None)
     for page in asked:
         if page in here:

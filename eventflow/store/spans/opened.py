@@ -4,12 +4,14 @@ The last ones opened are kept, because what was just stored is what is read next
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from django.db import connection
 
+from eventflow.domain.columns import Format
 from eventflow.domain.hop import Context
 from eventflow.domain.observations import Span
 from eventflow.store.models import Chunk
@@ -27,15 +29,16 @@ TOP_LEVEL = 3
 AT_ONCE = 128
 """Chunks whose sizes are asked for at a time."""
 _lock = threading.Lock()
+_kept: "OrderedDict[int, Opened]" = OrderedDict()
 
 
 class Opened:
     """One chunk."""
 
-    def __init__(self, body: bytes) -> None:
-        self.body = decompressed(body)
-        self._form = form.form()
-        self.columns = self._form.scan(self.body)
+    def __init__(self, packed: bytes, wire: Format) -> None:
+        self.packed, self.form = packed, wire
+        self.body = decompressed(packed)
+        self.columns = wire.scan(self.body)
         self._spans: dict[int, Span] = {}
 
     @cached_property
@@ -100,7 +103,7 @@ class Opened:
         """These rows, whole."""
         missing = np.array([row for row in rows.tolist() if row not in self._spans], np.int64)
         if len(missing):
-            self._spans.update(read_whole(self.portion, missing, self._form))
+            self._spans.update(read_whole(self.portion, missing, self.form))
         return [self._spans[row] for row in rows.tolist()]
 
 
@@ -128,18 +131,17 @@ def packed_anew(after: int) -> list[int]:
 
 def opened(chunks: Collection[int]) -> dict[int, Opened]:
     """Chunk id → the chunk, for those that exist."""
-    found: dict[int, Opened] = {}
-    for pk, body in select(Chunk, ("id", "body"), {"id": chunks}):
-        found[pk] = one(bytes(body))
-    return found
+    return {pk: _one(pk, bytes(body)) for pk, body in select(Chunk, ("id", "body"), {"id": chunks})}
 
 
-def one(body: bytes) -> Opened:
-    """A chunk by its body."""
+def _one(pk: int, packed: bytes) -> Opened:
+    wire = form.form()
     with _lock:
-        return _open(id(form.form()), body)
-
-
-@lru_cache(maxsize=KEPT)
-def _open(_: int, body: bytes) -> Opened:
-    return Opened(body)
+        kept = _kept.get(pk)
+        # Another database, or another choice of keys, has another by that id.
+        if kept is None or kept.packed != packed or kept.form is not wire:
+            kept = _kept[pk] = Opened(packed, wire)
+        _kept.move_to_end(pk)
+        if len(_kept) > KEPT:
+            _kept.popitem(last=False)
+        return kept

@@ -21,10 +21,12 @@ class Decoded:
     """A page: two columns. That a page is asked for a hash in vain is usual, so the second waits until it is wanted."""
 
     def __init__(self, body: bytes) -> None:
-        self._plain = decompressed(body)
-        deltas, first, self._second = _column(self._plain, 0)
+        plain = decompressed(body)
+        deltas, first, second = _column(plain, 0)
         deltas[:1] = first
         self.hashes: Ints = deltas.cumsum()
+        # The first need not be kept as it was: thousands of pages are.
+        self._second = plain[second:]
 
     @cached_property
     def places(self) -> memoryview:
@@ -34,7 +36,7 @@ class Decoded:
     @cached_property
     def chunks(self) -> Ints:
         """Beside each hash."""
-        offsets, base, _ = _column(self._plain, self._second)
+        offsets, base, _ = _column(self._second, 0)
         return offsets + base
 
 

@@ -130,3 +130,8 @@ def test_headers_are_read_by_the_same_table(headers: Any, expected: Any) -> None
 def test_the_operators_keys_hold_for_headers_and_baggage() -> None:
     assert find_in_headers([("correlation_id", "c"), ("Order-No", "7")], ["order_no"]) == ("7", "Order-No")
     assert find_in_headers([("baggage", "order.no=7")], ["order_no"]) == ("7", "baggage order.no")
+
+
+def test_the_id_is_found_among_very_many_attributes_and_very_long_names_too() -> None:
+    for others in ({f"a{number}": number for number in range(60)}, {"a" * 5_000: "b"}):
+        assert find({**others, "correlation_id": "order-1"}) == ("order-1", "correlation_id")
