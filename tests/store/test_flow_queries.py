@@ -13,7 +13,7 @@ from eventflow.domain.observations import AttributeValue, Span
 from eventflow.store import spans as store
 from eventflow.store.models import Chunk, FlowRow
 from eventflow.store.queries import flow_search, flows
-from eventflow.store.spans import form, index, pack, reads, repack, search, summaries, values
+from eventflow.store.spans import form, index, opened, pack, reads, repack, search, summaries, values
 from tests.flow_factory import KEY, at, consume, failed_order, link, ns, publish, span, trace
 from tests.store.support import NOW, digest, send
 
@@ -334,3 +334,11 @@ def test_the_newest_that_failed_are_found_in_the_index_alone(thirty):
             plan = " ".join(row[3] for row in cursor.fetchall())
         assert "flows_by_status_and_start (status=? AND plumbing=?)" in plan
         assert "TEMP B-TREE" not in plan
+
+
+def test_a_chunk_that_is_open_is_read_anew_once_other_keys_name_flows(thirty: None, settings: Any) -> None:
+    (pk,) = list(Chunk.objects.values_list("id", flat=True))[:1]
+    before = opened.opened([pk])[pk]
+    assert opened.opened([pk])[pk] is before
+    settings.EVENTFLOW_CORRELATION_KEYS = ["order_no"]
+    assert opened.opened([pk])[pk].form is form.form() is not before.form
