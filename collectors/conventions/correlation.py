@@ -77,10 +77,7 @@ def find_in_headers(
         merged.setdefault(name, []).append(value)
     extra = tuple(extra_keys)
     misleading = _misleading(merged)
-    candidates = sorted(
-        (rank, name) for name in merged if len(name) < LONGEST_NAME and (rank := _header_rank(name, extra)) is not None
-    )
-    for rank, name in candidates:
+    for rank, name in _ranked_headers(merged, extra):
         if rank >= len(extra) and name in misleading:
             continue
         if (found := text(merged[name])) is not None:
@@ -116,9 +113,7 @@ def _in_baggage(headers: dict[str, list[AttributeValue]], extra: tuple[str, ...]
             name, _, encoded = member.split(";", 1)[0].partition("=")
             if encoded.strip():
                 found[name.strip()] = unquote(encoded.strip())
-    ranked = sorted(
-        (rank, name) for name in found if len(name) < LONGEST_NAME and (rank := _header_rank(name, extra)) is not None
-    )
+    ranked = _ranked_headers(found, extra)
     return (found[ranked[0][1]], f"baggage {ranked[0][1]}") if ranked else None
 
 
