@@ -60,6 +60,7 @@ class Demo:
         return self.manage("login_link", data=str(Path(self.env["EVENTFLOW_DATA"]) / "demo" / "eventflow")).strip()
 
     def stop(self) -> None:
+        # What a shell runs in the background, and all that is started there, never sees Ctrl-C.
         self.command.end(signal.SIGTERM, 30)
 
 
