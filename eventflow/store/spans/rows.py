@@ -6,6 +6,7 @@ Django's bulk_create costs more per row than everything else in a digest step to
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
@@ -33,17 +34,24 @@ def select(
 
     For the statements of every digest step: building such a query with the ORM costs more than running it.
     """
-    quote = connection.ops.quote_name
     ((column, values),) = where.items()
-    names = ", ".join(quote(name) for name in columns)
-    postgresql = connection.vendor == "postgresql"
-    holds = "= ANY(%s)" if postgresql else "IN (SELECT value FROM json_each(%s))"
-    sql = f"SELECT {names} FROM {quote(model._meta.db_table)} WHERE {quote(column)} {holds}"  # noqa: S608  # names of our own models
+    vendor = connection.vendor
     for part in chunks(values, ASKED):
+        alone = len(part) == 1
+        given: Any = part[0] if alone else part if vendor == "postgresql" else json.dumps(part)
         with connection.cursor() as cursor:
-            cursor.execute(sql, [part if postgresql else json.dumps(part)])
+            cursor.execute(_selecting(model, tuple(columns), column, vendor, alone), [given])
             rows = cursor.fetchall()
         yield from rows
+
+
+@lru_cache(maxsize=512)
+def _selecting(model: type[models.Model], columns: Sequence[str], column: str, vendor: str, alone: bool) -> str:
+    """The statement of `select`, for one value (`alone`) or for many: it is run too often to be put together anew."""
+    quote = connection.ops.quote_name
+    names = ", ".join(quote(name) for name in columns)
+    many = "= ANY(%s)" if vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
+    return f"SELECT {names} FROM {quote(model._meta.db_table)} WHERE {quote(column)} {'= %s' if alone else many}"  # noqa: S608  # names of our own models
 
 
 def largest(model: type[models.Model]) -> int:
