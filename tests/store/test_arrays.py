@@ -105,3 +105,21 @@ def test_a_text_outside_of_its_body_is_refused(native: Any) -> None:
     for body, start, length in ((1, 0, 1), (-1, 0, 1), (0, 3, 1), (0, -1, 1), (0, 0, 4), (0, 0, -1)):
         with pytest.raises(IndexError):
             native.text_hashes([b"abc"], *(np.array([one], np.int64) for one in (body, start, length)))
+
+
+@given(st.integers(0, 8), st.integers(0, 40), st.binary(max_size=9), st.data())
+def test_numbers_are_put_together_out_of_their_planes(
+    native: Any, width: int, count: int, front: bytes, data: Any
+) -> None:
+    numbers = data.draw(st.lists(st.integers(0, 2 ** (8 * width) - 1), min_size=count, max_size=count))
+    planes = b"".join(bytes(one >> (8 * plane) & 0xFF for one in numbers) for plane in range(width))
+    found = native.from_planes(front + planes + b"more", len(front), width, count)
+    same([found], [arrays_py.from_planes(front + planes + b"more", len(front), width, count)])
+    assert found.view(np.uint64).tolist() == numbers
+
+
+@pytest.mark.parametrize(("begin", "width", "count"), [(0, 3, 4), (10, 1, 1), (9, 8, 2), (0, 1, 2**32 - 1)])
+def test_planes_that_are_not_there_are_refused(native: Any, begin: int, width: int, count: int) -> None:
+    for arrays in (native, arrays_py):
+        with pytest.raises(ValueError, match=r".+"):
+            arrays.from_planes(b"0123456789", begin, width, count)

@@ -220,3 +220,20 @@ cdef inline uint64_t _text_hash(const char* here, int64_t left) noexcept nogil:
         here += 8
         left -= 8
     return hash
+
+
+def from_planes(const uint8_t[::1] plain, Py_ssize_t begin, Py_ssize_t width, Py_ssize_t count):
+    cdef Py_ssize_t at, plane
+    if begin < 0 or count < 0 or not 0 <= width <= 8 or begin + width * count > plain.shape[0]:
+        raise ValueError("outside of the bytes")
+    found_array = np.zeros(count, np.int64)
+    if not count or not width:
+        return found_array
+    cdef int64_t[::1] found = found_array
+    cdef const uint8_t* byte = &plain[begin]
+    with nogil:
+        for plane in range(width):
+            for at in range(count):
+                found[at] |= <int64_t>(<uint64_t>byte[at] << (8 * plane))
+            byte += count
+    return found_array

@@ -68,3 +68,8 @@ def settle(table: U64, hashes: U64, numbers: Ints) -> int:
 def text_hashes(bodies: Sequence[Body], body: Ints, start: Ints, length: Ints) -> U64:
     """Hashes of many texts, `length[i]` bytes from `start[i]` of `bodies[body[i]]`. They are stored: never change."""
     return _best.text_hashes(bodies, body, start, length)
+
+
+def from_planes(plain: bytes, begin: int, width: int, count: int) -> Ints:
+    """`count` numbers of `width` bytes (0 to 8), whose lowest bytes stand together, then the next, and so on."""
+    return _best.from_planes(plain, begin, width, count)

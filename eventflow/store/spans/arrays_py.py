@@ -136,3 +136,11 @@ def text_hashes(bodies: Sequence[Body], body: Ints, start: Ints, length: Ints) -
         lane &= _KEPT.take(np.minimum(length[longer] - offset, _LANE))
         found[longer] = mixed(found[longer] ^ lane, 2)
     return found
+
+
+def from_planes(plain: bytes, begin: int, width: int, count: int) -> Ints:
+    """As `arrays.from_planes`."""
+    planes = np.frombuffer(plain, np.uint8, width * count, begin).reshape(width, count)
+    wide = np.zeros((count, _LANE), np.uint8)
+    wide[:, :width] = planes.T
+    return wide.view("<i8").reshape(-1)

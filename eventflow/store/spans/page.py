@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import zstandard
 
+from eventflow.store.spans import arrays
 from eventflow.store.spans.columns import Array, Ints
 
 _HEAD = struct.Struct("<IBq")
@@ -50,9 +51,7 @@ def _column(plain: bytes, at: int) -> tuple[Ints, int, int]:
     """What stands there: the numbers, what they count from, and where the next column begins."""
     count, width, base = _HEAD.unpack_from(plain, at)
     begin = at + _HEAD.size
-    wide = np.zeros((count, 8), np.uint8)
-    wide[:, :width] = np.frombuffer(plain, np.uint8, width * count, begin).reshape(width, count).T
-    return wide.view("<i8").reshape(-1), base, begin + width * count
+    return arrays.from_planes(plain, begin, width, count), base, begin + width * count
 
 
 class _Decompressor(threading.local):
