@@ -1,12 +1,13 @@
 """The index finds every chunk that was entered before, while and after runs are merged, and forgets dead ones only."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from eventflow.store.models import Chunk, IndexPage, IndexRun
-from eventflow.store.spans import ids, index, runs
+from eventflow.store.models import Chunk, IndexFilter, IndexPage, IndexRun
+from eventflow.store.spans import directory, ids, index, runs
 from eventflow.store.spans.generation import OutdatedError
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +58,7 @@ def test_who_knows_from_which_chunk_on_asks_no_run_that_ends_before(monkeypatch)
     ahead = index.Ahead(later[0] - 1, later[-1])
     read = set()
     look_up = index._look_up
-    monkeypatch.setattr(index, "_look_up", lambda what, where: read.update(where) or look_up(what, where))
+    monkeypatch.setattr(index, "_look_up", lambda what, where, by: read.update(where) or look_up(what, where, by))
     positions, there = index.View().lookup(wanted, since, ahead)
     found: dict[int, set[int]] = defaultdict(set)
     for position, where in zip(positions.tolist(), there.tolist(), strict=True):
@@ -95,6 +96,69 @@ def test_merging_changes_no_answer_and_leaves_few_runs(monkeypatch):
     assert IndexPage.objects.exclude(run__in=IndexRun.objects.all()).count() == 0
 
 
+def few_at_a_time(hashes: set[int]) -> Iterator[set[int]]:
+    """As many as are looked up one by one."""
+    ordered = sorted(hashes)
+    for at in range(0, len(ordered), index.FEW):
+        yield set(ordered[at : at + index.FEW])
+
+
+@pytest.mark.parametrize("filtered", [directory.FILTERED, 0])
+def test_what_was_merged_is_found_by_those_who_look_for_few_whether_filters_are_kept_or_not(monkeypatch, filtered):
+    monkeypatch.setattr(runs, "MERGE_ENTRIES", 4 * index.PAGE)
+    monkeypatch.setattr(directory, "FILTERED", filtered)
+    expected = fill(runs=2 * runs.FAN_IN + 1, entries=700)
+    assert runs.merge()
+    strangers = set(np.random.default_rng(9).integers(0, 2**index.BITS, 3_000).tolist()) - expected.keys()
+    for some in few_at_a_time(strangers | expected.keys()):
+        assert found(some) == {one: expected[one] for one in some if one in expected}
+
+
+def test_the_pages_of_a_merged_run_are_not_read_for_a_hash_that_is_not_there(monkeypatch):
+    expected = fill(runs=runs.FAN_IN, entries=700)
+    runs.merge()
+    strangers = set(np.random.default_rng(9).integers(0, 2**index.BITS, 1_000).tolist()) - expected.keys()
+    asked: list[object] = []
+    read = directory.read
+    monkeypatch.setattr(index, "read", lambda pages: asked.extend(pages) or read(pages))
+    for one in strangers:
+        assert found({one}) == {}
+    assert 0 < len(asked) < 100, "of those that are not there one in twenty seems to be"
+
+
+def test_filters_of_more_entries_than_may_be_kept_are_those_of_the_newest_runs_and_others_are_let_go(monkeypatch):
+    fill(runs=3 * runs.FAN_IN, entries=300)
+    while runs.merge():
+        pass
+    oldest, middle, newest = sorted(there := directory.runs())
+    assert set(directory.filters_of(there)) == {oldest, middle, newest}
+    monkeypatch.setattr(directory, "FILTERED", there[newest].entries + there[middle].entries)
+    assert set(directory.filters_of(there)) == {middle, newest} == set(directory._filters)
+
+
+def test_a_filter_goes_with_its_run():
+    fill(runs=2 * runs.FAN_IN, entries=100)
+    while runs.merge():
+        pass
+    first, second = IndexRun.objects.order_by("id").values_list("id", flat=True)
+    runs.drop([first])
+    assert set(IndexFilter.objects.values_list("run_id", flat=True)) == {second}
+
+
+def test_a_directory_or_filter_that_was_read_while_its_run_went_is_not_kept():
+    fill(runs=runs.FAN_IN, entries=100)
+    before = directory.runs()
+    runs.merge()
+    merged = directory.runs()
+    directory.directory_of.cache_clear()
+    for run in before:
+        with pytest.raises(OutdatedError):
+            directory.directory_of(*run)
+    IndexRun.objects.update(ready=False)
+    with pytest.raises(OutdatedError):
+        directory.filters_of(merged)
+
+
 def test_entries_of_chunks_that_are_gone_are_left_out_by_a_merge():
     expected = fill(runs=runs.FAN_IN, entries=200)
     gone = set(Chunk.objects.order_by("id").values_list("id", flat=True)[:20])
@@ -114,23 +178,35 @@ def test_a_merge_that_was_interrupted_is_begun_anew():
 
 
 def test_pages_that_are_no_longer_kept_are_read_again(monkeypatch):
-    monkeypatch.setattr(index, "PAGES_KEPT", 4)
+    monkeypatch.setattr(directory, "PAGES_KEPT", 4)
+    monkeypatch.setattr(directory, "PAGES_DROPPED", 1)
     expected = fill(runs=3, entries=3 * index.PAGE)
     for part in range(4):
         some = {one for one in expected if one % 4 == part or one % 7 == 0}
         assert found(some) == {one: expected[one] for one in some}
 
 
-def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch):
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("some", [index.FEW, 10**6])
+def test_a_merge_that_ends_while_somebody_reads_hides_nothing(monkeypatch, some, known):
     expected = fill(runs=runs.FAN_IN, entries=200)
+    wanted = set(sorted(expected)[:some])
     look_up = index._look_up
 
     def late(*asked):
-        runs.merge()
+        if runs.merge() and not known:
+            directory.directory_of.cache_clear()
         return look_up(*asked)
 
     monkeypatch.setattr(index, "_look_up", late)
-    assert found(set(expected)) == expected
+    assert found(wanted) == {one: expected[one] for one in wanted}
+
+
+def test_who_finds_the_runs_gone_each_time_is_told_instead_of_given_a_part(monkeypatch):
+    expected = fill(runs=2, entries=200)
+    monkeypatch.setattr(index, "runs", lambda: {(10**9, 7): directory.Extent(0, 1, 200, 0)})
+    with pytest.raises(OutdatedError):
+        found(set(expected))
 
 
 def test_a_merge_whose_run_another_process_took_away_leaves_what_it_was_made_of():

@@ -80,6 +80,14 @@ class IndexPage(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "first"], name="one_page_per_run_and_hash")]
 
 
+class IndexFilter(models.Model):
+    """A Bloom filter of a run's hashes from `first` up to the next filter's. Runs that are soon merged have none."""
+
+    run = models.ForeignKey(IndexRun, on_delete=models.CASCADE, related_name="filters")
+    first = models.BigIntegerField()
+    body = models.BinaryField()
+
+
 class FlowPattern(models.Model):
     """What the lines of many flows say alike: all of `domain.flow_summary.FlowSummary` but its key and times."""
 

@@ -6,6 +6,7 @@
                                                              │
        Chunk ◀─────── some hundred spans of few flows as one export request, zstd ───┤
        IndexRun/Page ◀ key, trace, message, linked trace, attribute → chunks; sorted, merged ───┤
+         /Filter     (which hashes a merged run has, about: most pages need not be read)        │
        Edge, EdgeSlot ◀ the topology's sums, 10 s → minutes → hours ─────────────────┤
        LibraryCount ◀ what libraries' spans lack ────────────────────────────────────┘
                                                              │ new chunks

@@ -5,9 +5,9 @@ A write adds one run; `runs.py` makes few of many. Hashes are cut short: a chunk
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from secrets import randbits
 from typing import TypeAlias
@@ -16,9 +16,12 @@ import numpy as np
 
 from eventflow.store.models import IndexPage, IndexRun
 from eventflow.store.spans import arrays
+from eventflow.store.spans.bloom import Filter, halves
 from eventflow.store.spans.columns import U64, Flags, Ints
+from eventflow.store.spans.directory import Directory, PageName, Run, Runs, directory_of, filters_of, read, runs
+from eventflow.store.spans.generation import OutdatedError
 from eventflow.store.spans.page import Decoded, packed_pages
-from eventflow.store.spans.rows import insert, select
+from eventflow.store.spans.rows import insert
 
 PAGE = 900
 """Entries in a page; more only where one hash has more. About as many as fill a page of SQLite's."""
@@ -31,11 +34,6 @@ _SPARE = 63 - BITS
 """Bits that a hash leaves free in a signed number of 64."""
 FEW = 64
 """Hashes that are looked up one by one."""
-
-_Page: TypeAlias = tuple[tuple[int, int], Decoded]
-"""A page's id and its run's token, and what stands on it."""
-Run: TypeAlias = tuple[int, int]
-"""A run's id and its token."""
 
 
 def shortened(hashes: U64) -> Ints:
@@ -105,7 +103,8 @@ class View:
     """The index as it was when first asked: who asks again for the same purpose need not ask which runs there are."""
 
     def __init__(self) -> None:
-        self._runs: dict[Run, tuple[int, int]] = {}
+        self._runs: Runs = {}
+        self._filters: Mapping[Run, Filter] | None = None
 
     def chunks_of(self, hashes: Collection[int]) -> dict[int, list[int]]:
         """See `chunks_of`."""
@@ -122,65 +121,68 @@ class View:
         since  for each of `wanted`: chunks before these ids need not be found
         ahead  chunks that need not be found either
         """
-        self._runs = self._runs or _runs()
+        self._runs = self._runs or runs()
         for _ in range(TRIES):
-            positions, chunks, sure = (
-                _look_up(wanted, self._runs) if since is None else self._between(wanted, since, ahead)
-            )
-            # A merge that ended meanwhile may have taken pages away before they were read.
-            if sure or self._runs.keys() <= (now := _runs()).keys():
-                break
-            self._runs = now
-        return positions, chunks
+            # A merge that ended meanwhile may have taken runs or pages away before they were read.
+            with suppress(OutdatedError):
+                positions, chunks, whole = (
+                    self._everywhere(wanted) if since is None else self._between(wanted, since, ahead)
+                )
+                if whole or self._runs.keys() <= runs().keys():
+                    return positions, chunks
+            self._runs, self._filters = runs(), None
+        raise OutdatedError
+
+    def _everywhere(self, wanted: Ints) -> tuple[Ints, Ints, bool]:
+        """As `_look_up`, in all runs."""
+        if self._filters is None and len(wanted) <= FEW:
+            self._filters = filters_of(self._runs)
+        return _look_up(wanted, self._runs, self._filters or {})
 
     def _between(self, wanted: Ints, since: Ints, ahead: Ahead | None) -> tuple[Ints, Ints, bool]:
         """As `_look_up`, each run asked only for what it may hold."""
-        places, chunks, sure = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], True
-        for run, (first, last) in sorted(self._runs.items()):
+        places, chunks, whole = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], True
+        for run, (first, last, *_) in sorted(self._runs.items()):
             here = np.flatnonzero(since <= last)
             if len(here) and not (ahead and ahead.has_all(first, last)):
-                positions, found, alone = _look_up(wanted[here], [run])
+                positions, found, alone = _look_up(wanted[here], [run], {})
                 places.append(here[positions])
                 chunks.append(found)
-                sure &= alone
-        return np.concatenate(places), np.concatenate(chunks), sure
+                whole &= alone
+        return np.concatenate(places), np.concatenate(chunks), whole
 
 
-def _runs() -> dict[Run, tuple[int, int]]:
-    """The first and the last chunk that each run names."""
-    rows = select(IndexRun, ("id", "token", "first_chunk", "last_chunk"), {"ready": [True]})
-    return {(pk, token): (first, last) for pk, token, first, last in rows}
+def _look_up(wanted: Ints, runs: Collection[Run], filters: Mapping[Run, Filter]) -> tuple[Ints, Ints, bool]:
+    """The entries, and whether all pages on which they may be were there to be read."""
+    directories = {run: directory_of(*run) for run in sorted(runs)} if len(wanted) else {}
+    few = len(wanted) <= FEW
+    asked = _ask_few(wanted, directories, filters) if few else _ask_many(wanted, directories)
+    here = list(read(asked))
+    return *(_of_few if few else _of_many)(wanted, asked, here), len(here) == len(asked)
 
 
-def _look_up(wanted: Ints, runs: Collection[Run]) -> tuple[Ints, Ints, bool]:
-    """The entries, and whether all that these runs hold was there to be read."""
-    ask, find = (_ask_few, _of_few) if len(wanted) <= FEW else (_ask_many, _of_many)
-    before = directory_of.cache_info().misses
-    asked = ask(wanted, [(directory_of(run, token), token) for run, token in sorted(runs)] if len(wanted) else ())
-    sure = directory_of.cache_info().misses == before
-    here = list(_read(asked))
-    return *find(wanted, asked, here), sure and len(here) == len(asked)
-
-
-_Asked: TypeAlias = dict[tuple[int, int], tuple[int, int]]
+_Asked: TypeAlias = dict[PageName, tuple[int, int]]
 """Pages on which something is looked for, with the range of what is."""
 
 
-def _ask_few(wanted: Ints, directories: Iterable[tuple["Directory", int]]) -> _Asked:
+def _ask_few(wanted: Ints, directories: Mapping[Run, Directory], filters: Mapping[Run, Filter]) -> _Asked:
     asked: _Asked = {}
-    hashes = wanted.tolist()
-    for directory, token in directories:
-        for at, one in enumerate(hashes):
+    hashes = [(at, one, halves(one)) for at, one in enumerate(wanted.tolist())]
+    for run, directory in directories.items():
+        sieve = filters.get(run)
+        for at, one, its_halves in hashes:
+            if sieve and not sieve.may_hold(one, its_halves):
+                continue
             place = bisect_right(directory.places, one)
             if place:
-                name = directory.ids[place - 1], token
+                name = directory.ids[place - 1], run[1]
                 asked[name] = asked.get(name, (at, 0))[0], at + 1
     return asked
 
 
-def _ask_many(wanted: Ints, directories: Iterable[tuple["Directory", int]]) -> _Asked:
+def _ask_many(wanted: Ints, directories: Mapping[Run, Directory]) -> _Asked:
     asked: _Asked = {}
-    for directory, token in directories:
+    for (_, token), directory in directories.items():
         on_page = directory.firsts.searchsorted(wanted, side="right") - 1
         begins = np.flatnonzero(np.concatenate(([True], on_page[1:] != on_page[:-1])))
         ends = np.append(begins[1:], len(on_page))
@@ -190,7 +192,7 @@ def _ask_many(wanted: Ints, directories: Iterable[tuple["Directory", int]]) -> _
     return asked
 
 
-def _of_few(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, Ints]:
+def _of_few(wanted: Ints, asked: _Asked, here: Sequence[tuple[PageName, Decoded]]) -> tuple[Ints, Ints]:
     """As `_of_many`, for as many as a flow has: one by one, what arrays cost is more than what they save."""
     positions: list[int] = []
     chunks: list[int] = []
@@ -207,7 +209,7 @@ def _of_few(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, I
     return np.array(positions, np.int64), np.array(chunks, np.int64)
 
 
-def _of_many(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, Ints]:
+def _of_many(wanted: Ints, asked: _Asked, here: Sequence[tuple[PageName, Decoded]]) -> tuple[Ints, Ints]:
     """(position in `wanted`, chunk) of what stands on these pages, which are in the order of their runs."""
     positions, chunks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for _, pages in groupby(here, key=lambda one: one[0][1]):
@@ -225,43 +227,6 @@ def _of_many(wanted: Ints, asked: _Asked, here: Sequence[_Page]) -> tuple[Ints, 
             within = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
             chunks.append(np.concatenate([page.chunks for _, page in of_run])[np.repeat(low[hit], often) + within])
     return np.concatenate(positions), np.concatenate(chunks)
-
-
-class Directory:
-    """A run's pages: their first hashes, ascending, and their ids. `places` are the same hashes, for bisect."""
-
-    def __init__(self, rows: Iterable[tuple[int, int]]) -> None:
-        firsts, ids = zip(*sorted(rows), strict=True) if rows else ((), ())
-        self.firsts: Ints = np.array(firsts, np.int64)
-        self.places = self.firsts.data
-        # As numbers of Python's they would take five times as much, for as long as the run is here.
-        self.ids = np.array(ids, np.int64).data
-
-
-@lru_cache(maxsize=512)
-def directory_of(run: int, token: int) -> Directory:
-    """A run's, which never changes."""
-    return Directory(list(select(IndexPage, ("first", "id"), {"run_id": [run]})))
-
-
-_pages: dict[tuple[int, int], Decoded] = {}
-PAGES_KEPT, PAGES_DROPPED = 6_144, 768
-"""Up to so many, and how many go at once when they are more: those that were read first."""
-
-
-def _read(asked: Collection[tuple[int, int]]) -> Iterator[_Page]:
-    """Pages (id, token of their run), decoded. The last ones read are kept."""
-    here = {page: kept for page in asked if (kept := _pages.get(page)) is not None}
-    missing = {page: token for page, token in asked if (page, token) not in here}
-    fresh = {(pk, missing[pk]): Decoded(bytes(body)) for pk, body in select(IndexPage, ("id", "body"), {"id": missing})}
-    here.update(fresh)
-    _pages.update(fresh)
-    if len(_pages) > PAGES_KEPT:
-        for page in list(_pages)[: len(_pages) - PAGES_KEPT + PAGES_DROPPED]:
-            _pages.pop(page, None)
-    for page in asked:
-        if page in here:
-            yield page, here[page]
 
 
 def new_token() -> int:

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from django.db import IntegrityError, connection
 
-from eventflow.store.models import Chunk, IndexPage, IndexRun
+from eventflow.store.models import Chunk, IndexFilter, IndexPage, IndexRun
+from eventflow.store.spans import bloom
 from eventflow.store.spans.columns import Flags, Ints
+from eventflow.store.spans.directory import Run, directory_of
 from eventflow.store.spans.generation import OutdatedError
-from eventflow.store.spans.index import BITS, PAGE, Run, as_pages, directory_of, new_token, ordered, write_pages
+from eventflow.store.spans.index import BITS, PAGE, as_pages, new_token, ordered, write_pages
 from eventflow.store.spans.opened import LAST
 from eventflow.store.spans.page import Decoded
-from eventflow.store.spans.rows import select
+from eventflow.store.spans.rows import insert, select
 from eventflow.store.spans.turn import writing
 
 FAN_IN = 16
@@ -49,14 +51,16 @@ def drop(runs: Iterable[int]) -> None:
     gone = sorted(runs)
     if not gone:
         return
-    pages, table = (connection.ops.quote_name(model._meta.db_table) for model in (IndexPage, IndexRun))
     marks = ", ".join(["%s"] * len(gone))
-    some = f"SELECT id FROM {pages} WHERE run_id IN ({marks}) LIMIT {DROPPED_PAGES}"  # noqa: S608  # our own tables
-    deleted = DROPPED_PAGES
-    while deleted >= DROPPED_PAGES:
-        with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {pages} WHERE id IN ({some})", gone)  # noqa: S608  # as above
-            deleted = cursor.rowcount
+    for model in (IndexPage, IndexFilter):
+        table = connection.ops.quote_name(model._meta.db_table)
+        some = f"SELECT id FROM {table} WHERE run_id IN ({marks}) LIMIT {DROPPED_PAGES}"  # noqa: S608  # our own tables
+        deleted = DROPPED_PAGES
+        while deleted >= DROPPED_PAGES:
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {table} WHERE id IN ({some})", gone)  # noqa: S608  # as above
+                deleted = cursor.rowcount
+    table = connection.ops.quote_name(IndexRun._meta.db_table)
     with connection.cursor() as cursor:
         # Without looking for pages once more: there are none.
         cursor.execute(f"DELETE FROM {table} WHERE id IN ({marks})", gone)  # noqa: S608  # as above
@@ -73,6 +77,7 @@ def _merge(runs: Sequence[Run], level: int) -> None:
         hashes, chunks = hashes[alive], chunks[alive]
         if len(hashes):
             write_pages(merged.pk, as_pages(hashes, chunks))
+            insert(IndexFilter, ("run_id", "first", "body"), [(merged.pk, int(hashes[0]), bloom.made(hashes))])
             entries += len(hashes)
             first, last = min(first, int(chunks.min())), max(last, int(chunks.max()))
     names = [run for run, _ in runs]
