@@ -184,6 +184,7 @@ def test_pages_that_are_no_longer_kept_are_read_again(monkeypatch):
     for part in range(4):
         some = {one for one in expected if one % 4 == part or one % 7 == 0}
         assert found(some) == {one: expected[one] for one in some}
+        assert len(directory._pages) <= 4
 
 
 @pytest.mark.parametrize("known", [True, False])
