@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from django.db import connection
 
 from eventflow.store.models import Chunk, IndexFilter, IndexPage, IndexRun
 from eventflow.store.spans import directory, ids, index, runs
@@ -143,6 +144,21 @@ def test_a_filter_goes_with_its_run():
     first, second = IndexRun.objects.order_by("id").values_list("id", flat=True)
     runs.drop([first])
     assert set(IndexFilter.objects.values_list("run_id", flat=True)) == {second}
+
+
+def test_a_run_that_goes_is_not_read_any_more_before_its_first_page_is_gone():
+    fill(runs=2, entries=100)
+    first, second = IndexRun.objects.order_by("id").values_list("id", flat=True)
+    read: list[set[int]] = []
+
+    def before(execute, sql, params, many, context):
+        if sql.startswith("DELETE"):
+            read.append({run for run, _ in directory.runs()})
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(before):
+        runs.drop([first])
+    assert read and all(there == {second} for there in read)
 
 
 def test_a_directory_or_filter_that_was_read_while_its_run_went_is_not_kept():

@@ -47,10 +47,12 @@ def merge() -> int:
 
 
 def drop(runs: Iterable[int]) -> None:
-    """Delete runs nobody reads any more, some pages at a time, so that the writer is never kept long."""
+    """Delete runs that nobody needs any more, some pages at a time, so that the writer is never kept long."""
     gone = sorted(runs)
     if not gone:
         return
+    # First nobody reads them any more: of a run that goes, what is there is a part.
+    IndexRun.objects.filter(pk__in=gone).update(ready=False)
     marks = ", ".join(["%s"] * len(gone))
     for model in (IndexPage, IndexFilter):
         table = connection.ops.quote_name(model._meta.db_table)
